@@ -1,0 +1,40 @@
+"""Where everything lies: the one place that spells a path.
+
+Targets, rules, export, viewers and tests ask this module. A template is a path
+relative to the results root (`all.root_fp`) with the wildcards `{plate}`,
+`{well}`, `{tile}`, `{cycle}` left open, as Snakemake wants them.
+"""
+
+TILE = "P-{plate}_W-{well}_T-{tile}"
+WELL = "P-{plate}_W-{well}"
+PLATE = "P-{plate}"
+
+# Per module: the name of an output (a stage, for images) and its templates.
+PREPROCESS = {
+    "convert_sbs": [f"preprocess/images/sbs/{TILE}_C-{{cycle}}__image.tiff"],
+    "calculate_ic_sbs": [f"preprocess/ic_fields/sbs/{WELL}_C-{{cycle}}__ic_field.tiff"],
+    "extract_metadata_sbs": [f"preprocess/metadata/sbs/{WELL}__combined_metadata.parquet"],
+    "convert_phenotype": [f"preprocess/images/phenotype/{TILE}__image.tiff"],
+    "calculate_ic_phenotype": [f"preprocess/ic_fields/phenotype/{WELL}__ic_field.tiff"],
+    "extract_metadata_phenotype": [
+        f"preprocess/metadata/phenotype/{WELL}__combined_metadata.parquet"
+    ],
+}
+
+SBS = {
+    "align_sbs": [f"sbs/images/{TILE}__aligned.tiff", f"sbs/tsvs/{TILE}__alignment.tsv"],
+    "apply_ic_field_sbs": [f"sbs/images/{TILE}__illumination_corrected.tiff"],
+    "segment_sbs": [
+        f"sbs/images/{TILE}__nuclei.tiff",
+        f"sbs/images/{TILE}__cells.tiff",
+        f"sbs/tsvs/{TILE}__segmentation_stats.tsv",
+        f"sbs/tsvs/{TILE}__sbs_info.tsv",
+    ],
+    "log_filter": [f"sbs/images/{TILE}__log_filtered.tiff"],
+    "compute_standard_deviation": [f"sbs/images/{TILE}__standard_deviation.tiff"],
+    "find_peaks": [f"sbs/images/{TILE}__peaks.tiff"],
+    "max_filter": [f"sbs/images/{TILE}__max_filtered.tiff"],
+    "detect_spots": [f"sbs/parquets/{TILE}__bases.parquet"],
+    "call_reads": [f"sbs/parquets/{WELL}__reads.parquet", f"sbs/tsvs/{WELL}__decoding.tsv"],
+    "call_cells": [f"sbs/parquets/{WELL}__cells.parquet", f"sbs/parquets/{WELL}__sbs_info.parquet"],
+}

@@ -1,0 +1,90 @@
+"""Reading and writing tables: parquet and TSV, chosen by the suffix.
+
+Per-tile scripts pass plain columns (a mapping of names to arrays), so that
+they need not pay for importing pandas; well-level code passes data frames.
+"""
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Union
+
+import numpy as np
+
+from lib.shared.errors import InputError
+from lib.shared.files import atomic_path
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Columns = Mapping[str, np.ndarray | Sequence]
+Table = Union[Columns, "pd.DataFrame"]
+
+# Identifiers are text everywhere: "01" is not 1, and plates may have names.
+KEY_COLUMNS = ("plate", "well", "tile")
+
+
+def write_table(path: str | os.PathLike, table: Table) -> None:
+    """Write a table of equally long columns to `path` (.parquet or .tsv).
+
+    The file appears whole or not at all. `None` and NaN are nulls in parquet and
+    empty fields in TSV.
+    """
+    suffix = Path(path).suffix
+    with atomic_path(path) as part:
+        if suffix == ".parquet":
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            if isinstance(table, Mapping):
+                arrow = pa.table({name: pa.array(values) for name, values in table.items()})
+            else:
+                arrow = pa.Table.from_pandas(table, preserve_index=False)
+            pq.write_table(arrow, part, compression="zstd")
+        elif suffix == ".tsv":
+            if isinstance(table, Mapping):
+                _write_tsv(part, table)
+            else:
+                table.to_csv(part, sep="\t", index=False)
+        else:
+            raise ValueError(f"{path}: a table is written as .parquet or .tsv")
+
+
+def read_table(path: str | os.PathLike, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+    """Read a .parquet, .tsv or .csv table, optionally only some columns.
+
+    Plate, well and tile come back as text whatever they look like. A missing or
+    unreadable file is an `InputError` that names it.
+    """
+    import pandas as pd
+
+    try:
+        if Path(path).suffix == ".parquet":
+            return pd.read_parquet(path, columns=columns)
+        text = {name: "str" for name in KEY_COLUMNS}
+        separator = "," if Path(path).suffix == ".csv" else "\t"
+        return pd.read_csv(path, sep=separator, usecols=columns, dtype=text)
+    except FileNotFoundError:
+        raise InputError(f"The table {path} does not exist.") from None
+    except (ValueError, OSError, pd.errors.ParserError) as error:
+        raise InputError(f"The table {path} cannot be read: {error}") from error
+
+
+def read_rows(path: str | os.PathLike) -> list[dict[str, str]]:
+    """Read a small .tsv as a list of rows of text, without pandas."""
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def _write_tsv(path: Path, table: Columns) -> None:
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(table.keys())
+        columns = [np.asarray(values).tolist() for values in table.values()]
+        for row in zip(*columns, strict=True):
+            writer.writerow("" if _is_null(value) else value for value in row)
+
+
+def _is_null(value: object) -> bool:
+    return value is None or value != value
