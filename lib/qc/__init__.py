@@ -1,0 +1,1 @@
+"""Quality control: tables (`metrics`), figures (`plots`, `images`, `preview`) and HTML (`html`)."""

@@ -1,0 +1,62 @@
+# `make demo` and `make test` are all that a newcomer needs; both set up .venv first.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= python3
+BIN := .venv/bin
+CORES ?= $(shell nproc)
+# uv ignores pip's own setting of a folder with wheels; without one this stays empty.
+export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
+
+.PHONY: help demo test test-slurm lint format benchmark lock clean
+
+help:
+	@echo "make demo        simulate a small screen, run the workflow on it, print what it found"
+	@echo "make test        all tests that need no cluster"
+	@echo "make test-slurm  run a small screen through a one-node Slurm (needs root, Debian)"
+	@echo "make lint        ruff, snakefmt and snakemake --lint"
+	@echo "make benchmark   seconds and memory of every rule"
+
+.venv/.stamp: pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Poolscope needs Python 3.11 or newer"'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirements requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+requirements.lock:
+	@echo "requirements.lock is missing: restore it from the repository, or run make lock"; exit 1
+
+demo: .venv/.stamp
+	$(BIN)/python -m lib.simulate demo
+	$(BIN)/snakemake --configfile config/config.yml --cores $(CORES)
+	$(BIN)/snakemake --configfile config/config.yml --cores $(CORES) --report demo/report.html
+	$(BIN)/python -m lib.qc.summary demo
+
+test: .venv/.stamp
+	$(BIN)/pytest -m "not slurm" -n 2
+
+test-slurm: .venv/.stamp
+	$(BIN)/pytest -m slurm tests/integration
+
+lint: .venv/.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check workflow
+	$(BIN)/snakemake --lint --configfile tests/config/lint.yml
+
+format: .venv/.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt workflow
+
+benchmark: .venv/.stamp
+	$(BIN)/python tests/benchmarks/rules.py
+
+lock: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --upgrade --extra dev --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf demo .pytest_cache .ruff_cache .hypothesis .snakemake

@@ -1,0 +1,59 @@
+"""What raw images are taken to hold."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lib.shared.errors import InputError
+
+if TYPE_CHECKING:
+    from lib.preprocess.readers import RawSource
+
+Part = tuple[str, str | None, int | None, int | None]  # path, channel, z, position
+
+
+def raw_sources(
+    parts: Sequence[Part], sheet: str, place: Mapping[str, str], cycle: int | None = None
+) -> "list[RawSource]":
+    """The parts of one image, with words that say in messages which row they come from."""
+    from lib.preprocess.readers import RawSource
+
+    words = [f"{key} {place[key]}" for key in ("plate", "well", "tile") if key in place.keys()]
+    words += [] if cycle is None else [f"cycle {cycle}"]
+    row = f"{sheet}, {', '.join(words)}"
+    return [
+        RawSource(Path(path), channel, z, position, row) for path, channel, z, position in parts
+    ]
+
+
+def channels_of_cycle(
+    channel_names: Sequence[str], bases: Sequence[str], no_dapi_cycles: Sequence[int], cycle: int
+) -> list[str]:
+    """Channels that the files of a cycle hold: all, or the bases where no stain was imaged."""
+    if cycle in no_dapi_cycles:
+        return [name for name in channel_names if name in bases]
+    return list(channel_names)
+
+
+def pixel_size_of(
+    sources: "Sequence[RawSource]", configured: float | None
+) -> tuple[float, float] | None:
+    """Pixel size (y, x) in micrometres: the configured one, else what the files say."""
+    from lib.preprocess.metadata import raw_pixel_size
+
+    return (configured, configured) if configured is not None else raw_pixel_size(sources)
+
+
+def image_pixels(parts: Sequence[Part], default: int) -> int:
+    """Pixels of one plane of a raw image; `default` where it cannot be read.
+
+    Only resources of jobs are reckoned from it: the job that reads the image says
+    what is wrong with it.
+    """
+    from lib.preprocess.readers import raw_metadata
+
+    try:
+        first = raw_metadata(raw_sources(parts[:1], "", {}))[0]
+    except InputError:
+        return default
+    return first["size_y"] * first["size_x"]

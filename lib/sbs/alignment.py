@@ -1,0 +1,278 @@
+"""Alignment of the sequencing cycles and channels of one tile.
+
+All planes of a tile are brought into one frame by translations. The shift of a
+plane is composed of the drift of its cycle and the chromatic offset of its
+channel, and is undone by a single interpolation.
+
+- The drift is first measured on the nuclear stain, or on the sum of the base
+  channels where that is clearer or no stain was imaged, then refined on the
+  base channels: each amplicon shines in one base channel of every cycle, so
+  the sum over channels shows the same spots in all cycles.
+- Chromatic offsets are the same in all cycles. Base channels share few spots
+  within one cycle, but over all cycles each channel shows nearly all of them:
+  the sums over cycles are registered to each other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from lib.shared.registration import (
+    Shift,
+    band_pass,
+    measure_shift,
+    spectrum,
+    translate,
+)
+
+SPOT_BAND = (1.0, 3.0)  # px; finer than a spot to coarser than one
+NUCLEUS_BAND = (2.0, 12.0)
+MAX_CHROMATIC = 6.0  # px, farther than any objective puts two colours apart
+MAX_RESIDUAL = 3.0  # px within which the remaining shift is looked for
+CLEAR = 6.0  # standard deviations that a peak must reach to be believed
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Shifts of every plane of a tile against the frame of the reference cycle.
+
+    offsets : (T, C, 2) px, (dy, dx) of a feature in the plane minus in the frame.
+    residual : (T, C) px that remain after the shift is undone; NaN where the plane
+        is missing or shows nothing to measure it on.
+    correlation : (T, C) with the other cycles after the shift is undone.
+    """
+
+    offsets: np.ndarray
+    residual: np.ndarray
+    correlation: np.ndarray
+
+
+def estimate_alignment(
+    stack: np.ndarray,
+    base_channels: Sequence[int],
+    dapi_channel: int | None = None,
+    reference: int = 0,
+    max_shift: float = 100.0,
+    chromatic: bool = True,
+) -> Alignment:
+    """Measure the shifts of all planes of a (T, C, Y, X) stack.
+
+    Parameters
+    ----------
+    base_channels, dapi_channel : indices along C. Other channels move with their cycle.
+    reference : index along T of the cycle whose frame is kept.
+    max_shift : px, the largest drift looked for, per axis.
+    chromatic : whether to measure offsets between channels.
+
+    A plane of one constant value counts as missing: a cycle without nuclear stain
+    is aligned by its base channels alone.
+    """
+    cycles, channels = stack.shape[:2]
+    # (T, bases) planes that show spots alone, and what of them is there
+    spots = np.stack([[_spot_feature(stack[t, c]) for c in base_channels] for t in range(cycles)])
+    drift, clear = _coarse_drift(stack, spots, dapi_channel, reference, max_shift)
+
+    colour = np.zeros((len(base_channels), 2))
+    for _ in range(2):  # drift and colour sharpen each other
+        if chromatic:
+            colour = _colour_offsets(spots, drift, colour)
+        drift = _refine_drift(spots, drift, colour, clear)
+    drift -= drift[reference]
+
+    offsets = np.repeat(drift[:, None], channels, axis=1)
+    stain = np.zeros(2)
+    if chromatic and dapi_channel is not None:
+        stain = _stain_offset(stack, base_channels, dapi_channel, drift, colour)
+    offsets[:, list(base_channels)] += colour - stain
+    residual, correlation = _residuals(stack, spots, base_channels, dapi_channel, offsets)
+    return Alignment(offsets, residual, correlation)
+
+
+def apply_alignment(stack: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Bring a (T, C, Y, X) uint16 stack into one frame by (T, C, 2) shifts in px.
+
+    One cubic interpolation; values are rounded, and clipped to the range of uint16.
+    """
+    aligned = np.empty_like(stack)
+    limits = np.iinfo(stack.dtype)
+    for t, c in np.ndindex(stack.shape[:2]):
+        moved = translate(stack[t, c], *offsets[t, c])
+        np.clip(np.rint(moved, out=moved), limits.min, limits.max, out=moved)
+        aligned[t, c] = moved
+    return aligned
+
+
+def common_area(offsets: np.ndarray, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns of a (Y, X) frame that every plane of (..., 2) shifts covers."""
+    flat = offsets.reshape(-1, 2)
+    low = np.ceil(np.maximum(-flat.min(axis=0), 0)).astype(int)
+    high = np.ceil(np.maximum(flat.max(axis=0), 0)).astype(int)
+    return tuple(
+        slice(int(a), max(int(size - b), int(a)))
+        for a, b, size in zip(low, high, shape, strict=True)
+    )
+
+
+def _spot_feature(plane: np.ndarray) -> np.ndarray:
+    """Spots of a plane as float32: band-passed, scaled by its noise, background at zero.
+
+    The square root keeps a few bright grains of dirt from outweighing all reads.
+    """
+    if plane.min() == plane.max():
+        return np.zeros(plane.shape, np.float32)
+    detail = band_pass(plane, *SPOT_BAND)
+    sample = detail[::3, ::3]
+    noise = 1.4826 * np.median(np.abs(sample - np.median(sample)))
+    detail -= 2 * noise
+    np.maximum(detail, 0, out=detail)
+    return np.sqrt(detail / max(noise, 1e-3))
+
+
+def _coarse_drift(
+    stack: np.ndarray,
+    spots: np.ndarray,
+    dapi: int | None,
+    reference: int,
+    max_shift: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Drift (T, 2) of each cycle from its clearest image, and how clear that was (T,)."""
+    kinds = [[spectrum(cv2.GaussianBlur(s.sum(axis=0), (0, 0), 1.0)) for s in spots]]
+    if dapi is not None:
+        kinds.append([spectrum(band_pass(cycle[dapi], *NUCLEUS_BAND)) for cycle in stack])
+    drift, clear = np.zeros((len(stack), 2)), np.zeros(len(stack))
+    for t in range(len(stack)):
+        shifts = [measure_shift(kind[reference], kind[t], max_shift) for kind in kinds]
+        best = max(shifts, key=lambda shift: shift.clarity)
+        drift[t], clear[t] = best[:2], best.clarity
+    return drift, clear
+
+
+def _colour_offsets(spots: np.ndarray, drift: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """Chromatic offsets (bases, 2), of mean zero, refined from an earlier estimate."""
+    sums = [
+        sum(translate(spots[t, c], *(drift[t] + colour[c])) for t in range(len(spots)))
+        for c in range(spots.shape[1])
+    ]
+    total = sum(sums)
+    refined = colour.copy()
+    for c, own in enumerate(sums):
+        shift = measure_shift(spectrum(total - own), spectrum(own), MAX_CHROMATIC)
+        if shift.clarity >= CLEAR:
+            refined[c] += shift[:2]
+    return refined - refined.mean(axis=0)
+
+
+def _refine_drift(
+    spots: np.ndarray, drift: np.ndarray, colour: np.ndarray, clear: np.ndarray
+) -> np.ndarray:
+    """Drift (T, 2) measured again on the spots of each cycle against those of all others."""
+    frames = [
+        sum(translate(plane, *(drift[t] + colour[c])) for c, plane in enumerate(spots[t]))
+        for t in range(len(spots))
+    ]
+    total = sum(frames)
+    refined = drift.copy()
+    for t, frame in enumerate(frames):
+        shift = measure_shift(spectrum(total - frame), spectrum(frame), MAX_CHROMATIC)
+        if shift.clarity >= CLEAR:
+            refined[t] += shift[:2]
+    return refined
+
+
+def _stain_offset(
+    stack: np.ndarray,
+    bases: Sequence[int],
+    dapi: int,
+    drift: np.ndarray,
+    colour: np.ndarray,
+) -> np.ndarray:
+    """Chromatic offset (2,) of the nuclear stain against the mean of the base channels.
+
+    Both show the nuclei, the base channels faintly: by bleed-through, or as what
+    is missing from the glow of the cytoplasm. Zero where that is not clear.
+    """
+    nuclei = _mean_feature([stack[t, dapi] for t in range(len(stack))], drift)
+    glow = _mean_feature(
+        [stack[t, c] for t in range(len(stack)) for c in bases],
+        np.concatenate([d + colour for d in drift]),
+    )
+    reference, moving = spectrum(glow), spectrum(nuclei)
+    shifts: list[Shift] = [
+        measure_shift(sign * reference, moving, MAX_CHROMATIC) for sign in (1, -1)
+    ]
+    best = max(shifts, key=lambda shift: shift.clarity)
+    return np.array(best[:2]) if best.clarity >= CLEAR else np.zeros(2)
+
+
+def _mean_feature(planes: list[np.ndarray], shifts: np.ndarray) -> np.ndarray:
+    total = sum(translate(plane, *shift) for plane, shift in zip(planes, shifts, strict=True))
+    return band_pass(total / len(planes), *NUCLEUS_BAND)
+
+
+def _residuals(
+    stack: np.ndarray,
+    spots: np.ndarray,
+    bases: Sequence[int],
+    dapi: int | None,
+    offsets: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What remains to be shifted (T, C), and the correlation (T, C), plane by plane.
+
+    Each plane is compared with the same kind of plane in all other cycles.
+    """
+    cycles, channels = stack.shape[:2]
+    residual = np.full((cycles, channels), np.nan)
+    correlation = np.full((cycles, channels), np.nan)
+
+    moved = np.zeros_like(spots)
+    for t in range(cycles):
+        for b, c in enumerate(bases):
+            moved[t, b] = translate(spots[t, b], *offsets[t, c])
+    frames = moved.sum(axis=1)
+    total = frames.sum(axis=0)
+    for t in range(cycles):
+        others = spectrum(total - frames[t])
+        for b, c in enumerate(bases):
+            residual[t, c], correlation[t, c] = _remainder(others, moved[t, b])
+    if dapi is not None:
+        nuclei = [translate(stack[t, dapi], *offsets[t, dapi]) for t in range(cycles)]
+        features = np.stack([band_pass(image, *NUCLEUS_BAND) for image in nuclei])
+        total = features.sum(axis=0)
+        for t in range(cycles):
+            others = spectrum(total - features[t])
+            residual[t, dapi], correlation[t, dapi] = _remainder(others, features[t])
+    return residual, correlation
+
+
+def _remainder(others: np.ndarray, feature: np.ndarray) -> tuple[float, float]:
+    if not feature.any():
+        return np.nan, np.nan
+    shift = measure_shift(others, spectrum(feature), MAX_RESIDUAL)
+    return (np.hypot(*shift[:2]) if shift.clarity >= CLEAR else np.nan), shift.correlation
+
+
+def alignment_table(
+    alignment: Alignment, cycles: Sequence[int], channel_names: Sequence[str], limit: float
+) -> dict[str, np.ndarray]:
+    """Columns of the alignment table, one row per cycle and channel.
+
+    `flagged` marks the planes of cycles that are misaligned by more than `limit`
+    px, by the median residual of their channels, or not measurable at all.
+    """
+    count = len(channel_names)
+    measured = np.isfinite(alignment.residual)
+    level = np.array(
+        [np.median(row[ok]) if ok.any() else np.inf
+         for row, ok in zip(alignment.residual, measured, strict=True)]
+    )
+    return {
+        "cycle": np.repeat(list(cycles), count),
+        "channel": np.tile(list(channel_names), len(cycles)),
+        "dy": alignment.offsets[..., 0].ravel().round(4),
+        "dx": alignment.offsets[..., 1].ravel().round(4),
+        "residual": alignment.residual.ravel().round(4),
+        "correlation": alignment.correlation.ravel().round(4),
+        "flagged": np.repeat(level > limit, count),
+    }

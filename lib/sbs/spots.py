@@ -1,0 +1,221 @@
+"""Finding reads in the aligned cycles of a tile and measuring their intensities.
+
+A read shines in one base channel of each cycle, and in changing ones: it stands
+out in the standard deviation over cycles, where cells, debris and background,
+which shine alike in every cycle, do not (Feldman et al. 2019).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from lib.shared.illumination import correct
+
+# Standard deviations above the median of the score that a peak must reach under
+# "auto". Clear of the noise of some 10^6 pixels and of the brighter noise inside
+# cells; weaker reads are too noisy to be decoded anyway.
+AUTO_DEVIATIONS = 8.0
+
+
+@dataclass(frozen=True)
+class Spots:
+    """Reads of one tile, with the images they were found in.
+
+    i, j : (n,) float32, row and column in px.
+    peak : (n,) float32, height of the score in units of the noise.
+    intensity : (n, T, C) float32, filtered intensities of the base channels.
+    score : (Y, X) float32, mean over channels of the standard deviation over cycles.
+    peaks : (Y, X) float32, `score` where there is a peak, else 0.
+    threshold : the least `peak`.
+    """
+
+    i: np.ndarray
+    j: np.ndarray
+    peak: np.ndarray
+    intensity: np.ndarray
+    score: np.ndarray
+    peaks: np.ndarray
+    threshold: float
+
+
+def find_spots(
+    filtered: np.ndarray,
+    noise: np.ndarray,
+    threshold: float | str = "auto",
+    window: int = 3,
+    border: int = 5,
+    area: tuple[slice, slice] = (slice(None), slice(None)),
+) -> Spots:
+    """Find and measure the reads of a tile.
+
+    Parameters
+    ----------
+    filtered : (T, C, Y, X) float32 of the base channels, as from `log_filter`.
+    noise : (C,) standard deviation of the noise of each filtered channel.
+    threshold : least score in units of the noise, or "auto" for one that stands
+        clear of the scores of the tile's background.
+    window : px, side of the square in which a peak is the largest value.
+    border : px at the edges of the tile in which no read is taken.
+    area : rows and columns that all cycles cover; reads outside are not taken.
+    """
+    score = spot_score(filtered, noise)
+    limit = background_limit(score[area]) if threshold == "auto" else float(threshold)
+    peaks = find_peaks(score, window)
+    peaks[peaks < limit] = 0
+    inside = np.zeros(score.shape, bool)
+    inside[area] = True
+    inside[: border or None] &= border == 0
+    inside[-border or score.shape[0] :] = False
+    inside[:, : border or None] &= border == 0
+    inside[:, -border or score.shape[1] :] = False
+    peaks[~inside] = 0
+
+    rows, columns = np.nonzero(peaks)
+    shift_i, shift_j = _subpixel(score, rows, columns)
+    intensity = np.empty((len(rows), *filtered.shape[:2]), np.float32)
+    for t, c in np.ndindex(filtered.shape[:2]):
+        intensity[:, t, c] = _max_plane(filtered[t, c])[rows, columns]
+    return Spots(
+        (rows + shift_i).astype(np.float32),
+        (columns + shift_j).astype(np.float32),
+        score[rows, columns],
+        intensity,
+        score,
+        peaks,
+        limit,
+    )
+
+
+def log_filter(
+    stack: np.ndarray, sigma: float = 1.0, field: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Laplacian of Gaussian, negated and clipped at zero, of each plane of (T, C, Y, X).
+
+    A (C, Y, X) illumination `field` is divided out first. `sigma` is in px. Returns the filtered stack as float32 and the standard deviation (C,) of the
+    noise of each filtered channel before the clip: from the median absolute
+    deviation, the median over cycles.
+    """
+    radius = int(4 * sigma + 0.5)
+    x = np.arange(-radius, radius + 1, dtype=np.float64)
+    smooth = np.exp(-(x**2) / (2 * sigma**2))
+    smooth /= smooth.sum()
+    bend = (x**2 / sigma**4 - 1 / sigma**2) * smooth
+    bend -= bend.mean()  # a constant image has no Laplacian
+
+    filtered = np.empty(stack.shape, np.float32)
+    noise = np.empty(stack.shape[:2])
+    edge = {"borderType": cv2.BORDER_REFLECT}
+    for t, c in np.ndindex(stack.shape[:2]):
+        plane = stack[t, c] if field is None else correct(stack[t, c], field[c])
+        curvature = cv2.sepFilter2D(plane, cv2.CV_32F, bend, smooth, **edge)
+        curvature += cv2.sepFilter2D(plane, cv2.CV_32F, smooth, bend, **edge)
+        sample = curvature[::4, ::4]
+        noise[t, c] = 1.4826 * np.median(np.abs(sample - np.median(sample)))
+        np.maximum(np.negative(curvature, out=curvature), 0, out=filtered[t, c])
+    return filtered, np.median(noise, axis=0)
+
+
+def spot_score(filtered: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Mean over channels of the standard deviation over cycles, in units of the noise.
+
+    `filtered` is (T, C, Y, X), `noise` (C,). A channel without noise, because it
+    is empty, adds nothing. With a single cycle the deviation from zero serves.
+    """
+    cycles, channels = filtered.shape[:2]
+    score = np.zeros(filtered.shape[2:], np.float32)
+    for c in range(channels):
+        if noise[c] <= 0:
+            continue
+        mean = filtered[:, c].mean(axis=0) if cycles > 1 else np.float32(0)
+        variance = np.zeros_like(score)
+        for t in range(cycles):
+            deviation = filtered[t, c] - mean
+            variance += deviation * deviation
+        score += np.sqrt(variance / cycles) / np.float32(noise[c])
+    return score / channels
+
+
+def find_peaks(score: np.ndarray, window: int = 3) -> np.ndarray:
+    """`score` where it is the largest in a square of `window` px, elsewhere 0.
+
+    Of equal neighbours only the first in reading order counts, so a plateau makes
+    one peak where it is smaller than the window.
+    """
+    reach = window // 2
+    square = np.ones((window, window), np.uint8)
+    is_peak = (score == cv2.dilate(score, square)) & (score > 0)
+    # Equal values earlier in reading order: those above, and those left in the same row.
+    earlier = np.zeros((window, window), np.uint8)
+    earlier[:reach] = 1
+    earlier[reach, :reach] = 1
+    tied = is_peak & (cv2.dilate(is_peak.astype(np.uint8), earlier, borderValue=0) > 0)
+    is_peak &= ~tied
+    return np.where(is_peak, score, np.float32(0))
+
+
+def max_filter(filtered: np.ndarray) -> np.ndarray:
+    """Largest value within one pixel of a (T, C, Y, X) stack: cycles may lie half a pixel off."""
+    result = np.empty_like(filtered)
+    for t, c in np.ndindex(filtered.shape[:2]):
+        result[t, c] = _max_plane(filtered[t, c])
+    return result
+
+
+def _max_plane(plane: np.ndarray) -> np.ndarray:
+    return cv2.dilate(plane, np.ones((3, 3), np.uint8))
+
+
+def background_limit(score: np.ndarray) -> float:
+    """Least score that stands clear of the background's.
+
+    The background fills most of a tile. Its spread is taken from the lower half
+    of the scores, which reads do not reach.
+    """
+    sample = score[::2, ::2]
+    if sample.size == 0:
+        return 0.0
+    low, middle = np.quantile(sample, [0.1587, 0.5])
+    return float(middle + AUTO_DEVIATIONS * (middle - low))
+
+
+def _subpixel(
+    score: np.ndarray, rows: np.ndarray, columns: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets (n,), (n,) of the summit of a parabola through each peak's neighbours."""
+    padded = np.pad(score, 1, mode="edge")
+    here = padded[rows + 1, columns + 1]
+
+    def vertex(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        bend = before - 2 * here + after
+        slope = (before - after) / (2 * np.where(bend < 0, bend, np.float32(-1)))
+        return np.clip(np.where(bend < 0, slope, 0), -0.5, 0.5)
+
+    vertical = vertex(padded[rows, columns + 1], padded[rows + 2, columns + 1])
+    return vertical, vertex(padded[rows + 1, columns], padded[rows + 1, columns + 2])
+
+
+def spots_table(
+    spots: Spots, cells: np.ndarray, place: Mapping[str, str], cycles: list[int], bases: list[str]
+) -> dict[str, np.ndarray]:
+    """Columns of the bases table: one row per spot, one intensity column per cycle and base.
+
+    `cells` are the (Y, X) labels that say in which cell a spot lies; `place` gives
+    plate, well and tile.
+    """
+    row = np.clip(np.rint(spots.i).astype(int), 0, cells.shape[0] - 1)
+    column = np.clip(np.rint(spots.j).astype(int), 0, cells.shape[1] - 1)
+    count = len(spots.peak)
+    table = {key: np.full(count, value) for key, value in place.items()}
+    table |= {
+        "read": np.arange(count, dtype=np.int32),
+        "cell": cells[row, column].astype(np.int32),
+        "i": spots.i,
+        "j": spots.j,
+        "peak": spots.peak,
+    }
+    for t, cycle in enumerate(cycles):
+        for c, base in enumerate(bases):
+            table[f"{base}_{cycle}"] = np.ascontiguousarray(spots.intensity[:, t, c])
+    return table

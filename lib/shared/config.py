@@ -1,0 +1,358 @@
+"""The configuration: checked against its schema, completed with its defaults.
+
+The schema (`workflow/schemas/config.schema.yaml`) is the one place that names a
+key, its type, its range, its default and its meaning. This module turns what
+the schema refuses into sentences a user can act on, and adds the checks that
+span several keys.
+"""
+
+import copy
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+
+import yaml
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
+
+from lib.shared.errors import InputError
+
+# In Python, and so in jsonschema, 1.0 is an integer and NaN passes any range.
+_TYPES = Draft202012Validator.TYPE_CHECKER.redefine_many(
+    {
+        "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
+        "number": lambda _, value: (
+            isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        ),
+    }
+)
+_Validator = extend(Draft202012Validator, type_checker=_TYPES)
+
+_TYPE_NAMES = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "a section of keys",
+    "null": "null",
+}
+_BOUNDS = {
+    "minimum": "of at least",
+    "exclusiveMinimum": "above",
+    "maximum": "of at most",
+    "exclusiveMaximum": "below",
+}
+
+
+def load_schema(schema_path: str | os.PathLike) -> dict:
+    """Read a schema written in YAML."""
+    return yaml.load(Path(schema_path).read_text(encoding="utf-8"), yaml.CSafeLoader)
+
+
+def load_config(raw: dict, schema_path: str | os.PathLike) -> dict:
+    """Check `raw` and return a copy of it in which every key has its value.
+
+    Absent keys get their defaults at every depth, except that an absent `sbs` or
+    `phenotype` section stays absent. Where a default is derived from another
+    key (`dapi_channel`, `cytoplasm_channels`, `omezarr_export` and the pixel
+    sizes of the two modules) null is replaced by the derived value. The result
+    passes through again unchanged.
+
+    Raises `InputError` with one sentence per line for everything that is wrong:
+    unknown keys, wrong values, and keys that contradict each other.
+    """
+    schema = load_schema(schema_path)
+    errors = list(_Validator(schema).iter_errors(raw))
+    problems = [sentence for error in errors for sentence in _sentences(error, schema)]
+    wrong = {section for error in errors for section in _sections(error, schema)}
+    config = {}
+    if isinstance(raw, dict):
+        config = _with_defaults(raw, schema, schema)
+        for section, check in _CHECKS:
+            if section in config and section not in wrong:
+                problems += check(config)
+    if problems:
+        raise InputError("\n".join(problems))
+    return _resolve(config)
+
+
+# ---------------------------------------------------------------- the schema's refusals
+
+
+def key_names(schema: dict) -> list[str]:
+    """List the dotted names of all keys of a schema, sections included."""
+    return list(_walk(schema, schema, ""))
+
+
+def _walk(node: dict, schema: dict, prefix: str) -> Iterator[str]:
+    for name, child in node.get("properties", {}).items():
+        yield prefix + name
+        yield from _walk(_dereference(child, schema), schema, f"{prefix}{name}.")
+
+
+def _dereference(node: dict, schema: dict) -> dict:
+    """Merge a local `$ref` into the node that holds it; the node's own words win."""
+    if "$ref" not in node:
+        return node
+    return schema["$defs"][node["$ref"].rsplit("/", 1)[-1]] | node
+
+
+def _sections(error: ValidationError, schema: dict) -> set[str]:
+    """Name the sections in which an error makes further checks meaningless."""
+    if error.path:
+        return {str(error.path[0])}
+    if error.validator == "additionalProperties":
+        return set()
+    return set(schema["properties"])
+
+
+def _sentences(error: ValidationError, schema: dict) -> list[str]:
+    key = _key_name(error.path)
+    if error.validator == "additionalProperties":
+        known = error.schema["properties"]
+        unknown = [str(name) for name in error.instance if name not in known]
+        return [_unknown_key(name, key, list(known), schema) for name in unknown]
+    if error.validator == "required":
+        missing = next(name for name in error.validator_value if f"'{name}'" in error.message)
+        meaning = error.schema["properties"][missing]["description"]
+        return [f"config key {_join(key, missing)} is missing: {_lower(meaning)}"]
+    if not key:
+        return [
+            "the config is empty: it needs at least all.root_fp and an sbs or phenotype section."
+        ]
+    if error.validator == "uniqueItems":
+        twice = {_show(item) for item in error.instance if error.instance.count(item) > 1}
+        return [f"config key {key} names {', '.join(sorted(twice))} twice: name it once."]
+    return [f"config key {key} is {_show(error.instance)}: it must be {_allowed(error, schema)}."]
+
+
+def _unknown_key(name: str, section: str, siblings: list[str], schema: dict) -> str:
+    full = _join(section, name)
+    nearest = _nearest_key(name, section, siblings, key_names(schema))
+    if nearest:
+        return f"config key {full} is not known: did you mean {nearest}?"
+    place = f"the keys of {section}" if section else "the sections"
+    return f"config key {full} is not known: {place} are {', '.join(siblings)}."
+
+
+def _nearest_key(name: str, section: str, siblings: list[str], known: list[str]) -> str | None:
+    close = get_close_matches(name, siblings, n=1)
+    if close:
+        return _join(section, close[0])
+    elsewhere = [key for key in known if key.rsplit(".", 1)[-1] == name]
+    # The right name in the wrong place: a place inside the same section comes first.
+    elsewhere.sort(key=lambda key: not key.startswith(f"{section}."))
+    elsewhere = elsewhere or get_close_matches(_join(section, name), known, n=1, cutoff=0.8)
+    return elsewhere[0] if elsewhere else None
+
+
+def _allowed(error: ValidationError, schema: dict) -> str:
+    node, value = _dereference(error.schema, schema), error.instance
+    text = _expected(node)
+    if "enum" in node and isinstance(value, str):
+        close = get_close_matches(value, [str(choice) for choice in node["enum"]], n=1)
+        text += f" (did you mean {close[0]}?)" if close else ""
+    elif node.get("type") == "string" and isinstance(value, int | float):
+        text += f', so write it in quotes, "{value}"'
+    return text
+
+
+def _expected(node: dict) -> str:
+    """Say in words which values a schema node allows."""
+    if "const" in node:
+        return str(node["const"])
+    if "enum" in node:
+        return f"one of {', '.join(map(str, node['enum']))}"
+    if "anyOf" in node:
+        return " or ".join(_expected(choice) for choice in node["anyOf"])
+    types = node["type"] if isinstance(node["type"], list) else [node["type"]]
+    return " or ".join(_expected_of_type(node, name) for name in types)
+
+
+def _expected_of_type(node: dict, name: str) -> str:
+    text = _TYPE_NAMES[name]
+    if name in ("integer", "number"):
+        bounds = [f"{words} {node[bound]}" for bound, words in _BOUNDS.items() if bound in node]
+        return " ".join([text, " and ".join(bounds)]).strip()
+    if name == "string" and node.get("minLength"):
+        return f"{text} that is not empty"
+    if name == "array":
+        least, most = node.get("minItems", 0), node.get("maxItems")
+        if most:
+            text += f" of {most}" if least == most else f" of {least} to {most}"
+        elif least:
+            text += f" of at least {least}"
+        if "$ref" not in node["items"]:
+            text += f", each {_expected(node['items'])}"
+    return text
+
+
+def _key_name(path: Sequence[str | int]) -> str:
+    name = ""
+    for part in path:
+        name = f"{name}[{part}]" if isinstance(part, int) else _join(name, str(part))
+    return name
+
+
+def _join(section: str, name: str) -> str:
+    return f"{section}.{name}" if section else name
+
+
+def _show(value: object) -> str:
+    return json.dumps(value, default=str, ensure_ascii=False)
+
+
+def _lower(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:]
+
+
+# ---------------------------------------------------------------- defaults
+
+
+def _with_defaults(value: object, node: dict, schema: dict) -> object:
+    """Copy `value` and give absent keys the defaults of `node`, at every depth."""
+    if not isinstance(value, dict) or "properties" not in node:
+        return copy.deepcopy(value)
+    filled = {}
+    for name, child in node["properties"].items():
+        child = _dereference(child, schema)
+        if name in value:
+            filled[name] = _with_defaults(value[name], child, schema)
+        elif "default" in child:
+            filled[name] = _with_defaults(child["default"], child, schema)
+    return filled
+
+
+def _resolve(config: dict) -> dict:
+    """Replace null by what it stands for, where that follows from other keys."""
+    preprocess = config["preprocess"]
+    for module in ("sbs", "phenotype"):
+        if preprocess[f"{module}_pixel_size_um"] is None:
+            preprocess[f"{module}_pixel_size_um"] = preprocess["pixel_size_um"]
+    for module in ("preprocess", "sbs", "phenotype"):
+        if module in config and config[module]["omezarr_export"] is None:
+            config[module]["omezarr_export"] = config["all"]["omezarr_export_default"]
+    if "sbs" in config:
+        sbs = config["sbs"]
+        others = [name for name in sbs["channel_names"] if name not in sbs["bases"]]
+        if sbs["dapi_channel"] is None and others:
+            sbs["dapi_channel"] = others[0]
+        if sbs["cytoplasm_channels"] is None:
+            sbs["cytoplasm_channels"] = list(sbs["bases"])
+    if "phenotype" in config:
+        phenotype = config["phenotype"]
+        names = phenotype["channel_names"]
+        if phenotype["dapi_channel"] is None:
+            phenotype["dapi_channel"] = names[0]
+        if phenotype["cytoplasm_channels"] is None:
+            rest = [name for name in names if name != phenotype["dapi_channel"]]
+            phenotype["cytoplasm_channels"] = rest or list(names)
+    return config
+
+
+# ---------------------------------------------------------------- checks across keys
+
+
+def _check_halves(config: dict) -> Iterator[str]:
+    if "sbs" not in config and "phenotype" not in config:
+        yield "the config has neither an sbs nor a phenotype section: add at least one of them."
+    for module in ("sbs", "phenotype"):
+        sheet = config["preprocess"][f"{module}_samples_fp"]
+        if module in config and sheet is None:
+            yield (
+                f"config key preprocess.{module}_samples_fp is missing: the {module} section "
+                "needs its sample sheet, or leave that section out."
+            )
+        if module not in config and sheet is not None:
+            yield (
+                f"config key preprocess.{module}_samples_fp names {sheet}, but there is no "
+                f"{module} section: add the section or leave the key out."
+            )
+
+
+def _check_channels(config: dict, module: str) -> Iterator[str]:
+    names = config[module]["channel_names"]
+    for key in ("bases", "dapi_channel", "cytoplasm_channels"):
+        value = config[module].get(key) or []
+        for name in [value] if isinstance(value, str) else value:
+            if name not in names:
+                yield (
+                    f"config key {module}.{key} names {_show(name)}, which is none of "
+                    f"{module}.channel_names ({', '.join(names)})."
+                )
+
+
+def _check_dapi(config: dict) -> Iterator[str]:
+    sbs = config["sbs"]
+    if sbs["dapi_channel"] in sbs["bases"]:
+        yield (
+            f"config key sbs.dapi_channel is {_show(sbs['dapi_channel'])}, which is a base: "
+            "name the channel that shows the nuclei."
+        )
+    if set(sbs["channel_names"]) <= set(sbs["bases"]) and sbs["segmentation"]["method"] != "none":
+        yield (
+            "config key sbs.channel_names holds only bases, so there are no nuclei to segment: "
+            "name their channel too, or set sbs.segmentation.method to none."
+        )
+
+
+def _check_cycles(config: dict) -> Iterator[str]:
+    sbs = config["sbs"]
+    for cycle in sorted(set(sbs["skip_cycles"]) & set(sbs["failed_cycles"])):
+        yield (
+            f"config keys sbs.skip_cycles and sbs.failed_cycles both name cycle {cycle}: "
+            "skip it if it is no part of the sequence, else call it failed."
+        )
+    for key in ("skip_cycles", "failed_cycles", "no_dapi_cycles"):
+        if sbs["reference_cycle"] in sbs[key]:
+            yield (
+                f"config key sbs.reference_cycle is {sbs['reference_cycle']}, which sbs.{key} "
+                "names too: choose a cycle that is used and has the nuclear stain."
+            )
+
+
+def _check_positions(config: dict) -> Iterator[str]:
+    sbs = config["sbs"]
+    if sbs["recombination_cycles"] is None:
+        return
+    if sbs["mapping_cycles"] is None:
+        yield (
+            "config key sbs.recombination_cycles is set without sbs.mapping_cycles: "
+            "give the barcode positions that identify the guide too."
+        )
+        return
+    shared = set(sbs["mapping_cycles"]) & set(sbs["recombination_cycles"])
+    if shared:
+        yield (
+            "config keys sbs.mapping_cycles and sbs.recombination_cycles both name position "
+            f"{', '.join(map(str, sorted(shared)))}: a position serves one of them."
+        )
+
+
+def _check_areas(config: dict, module: str) -> Iterator[str]:
+    segmentation = config[module]["segmentation"]
+    for kind in ("nucleus", "cell"):
+        least, most = (segmentation[f"{bound}_{kind}_area_px"] for bound in ("min", "max"))
+        if least is not None and most is not None and least > most:
+            yield (
+                f"config key {module}.segmentation.min_{kind}_area_px is {least}, more than "
+                f"max_{kind}_area_px, which is {most}: no {kind} would be left."
+            )
+
+
+# A check runs when the section it looks at is there and right in itself.
+_CHECKS: list[tuple[str, Callable[[dict], Iterator[str]]]] = [
+    ("preprocess", _check_halves),
+    ("sbs", partial(_check_channels, module="sbs")),
+    ("phenotype", partial(_check_channels, module="phenotype")),
+    ("sbs", partial(_check_areas, module="sbs")),
+    ("phenotype", partial(_check_areas, module="phenotype")),
+    ("sbs", _check_dapi),
+    ("sbs", _check_cycles),
+    ("sbs", _check_positions),
+]

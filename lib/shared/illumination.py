@@ -1,0 +1,86 @@
+"""Illumination fields: estimated from many tiles, divided out of each.
+
+Every tile is reduced to a coarse grid as it is read, so that memory does not
+depend on the number or the size of tiles. The field of a channel is the median
+over tiles of the reduced tiles, each divided by its own level: a few dirty,
+empty or crowded tiles do not move it. The median is smoothed as the classic
+pipeline does (Feldman et al. 2019) and brought back to full size.
+"""
+
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+
+GRID = 32  # cells along the longer side; illumination is smoother than that
+SMOOTH = 2.0  # grid cells
+LOW_QUANTILE = 0.02  # the dim end of the field, which is set to one
+LEAST_LEVEL = 1e-6
+
+
+def reduce_tile(tile: np.ndarray) -> np.ndarray:
+    """A (C, Y, X) tile as (C, y, x) float32 means over the cells of a coarse grid."""
+    height, width = tile.shape[1:]
+    longer = max(height, width)
+    size = max(round(GRID * width / longer), 1), max(round(GRID * height / longer), 1)
+    return np.stack([cv2.resize(c.astype(np.float32), size, interpolation=cv2.INTER_AREA) for c in tile])
+
+
+def estimate_field(reduced: Iterable[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    """Illumination field (C, Y, X) float32 from tiles reduced by `reduce_tile`.
+
+    Corrected = image / field. The field is one at its dim end (2 % quantile), so
+    that correction hardly raises any value. Tiles and channels without signal are
+    left out; with none left the field is one everywhere.
+
+    Raises ValueError when there is no tile.
+    """
+    tiles = np.stack(list(reduced))  # (n, C, y, x)
+    if not len(tiles):
+        raise ValueError("an illumination field needs at least one tile")
+    levels = np.median(tiles, axis=(2, 3), keepdims=True)
+    relative = tiles / np.maximum(levels, LEAST_LEVEL)
+    relative[np.broadcast_to(levels <= LEAST_LEVEL, relative.shape)] = np.nan
+
+    field = np.empty((tiles.shape[1], *shape), np.float32)
+    for c in range(tiles.shape[1]):
+        lit = ~np.isnan(relative[:, c, 0, 0])
+        if not lit.any():
+            field[c] = 1
+            continue
+        middle = cv2.medianBlur(np.median(relative[lit, c], axis=0).astype(np.float32), 3)
+        smooth = _smooth(middle)
+        full = cv2.resize(smooth, shape[::-1], interpolation=cv2.INTER_CUBIC)
+        field[c] = full / np.quantile(full[::4, ::4], LOW_QUANTILE)
+    return field
+
+
+def sample_tiles(tiles: list[str], most: int, seed: int) -> list[str]:
+    """At most `most` of `tiles`, drawn by `seed`, in their order."""
+    if len(tiles) <= most:
+        return list(tiles)
+    chosen = np.random.default_rng(seed).choice(len(tiles), most, replace=False)
+    return [tiles[index] for index in sorted(chosen)]
+
+
+def correct(image: np.ndarray, field: np.ndarray) -> np.ndarray:
+    """(..., Y, X) intensities divided by a field of the same trailing shape, as float32."""
+    return np.divide(image, field, dtype=np.float32)
+
+
+def to_uint16(image: np.ndarray) -> np.ndarray:
+    """Float intensities rounded and clipped to uint16."""
+    return np.clip(np.rint(image), 0, np.iinfo(np.uint16).max).astype(np.uint16)
+
+
+def _smooth(grid: np.ndarray) -> np.ndarray:
+    """Gaussian blur that keeps the slope at the edges, where vignetting is steepest.
+
+    The grid is continued by point reflection: values past an edge are as much
+    above or below it as those inside, mirrored.
+    """
+    reach = min(int(4 * SMOOTH), min(grid.shape) - 1)
+    padded = np.pad(grid, reach, mode="reflect", reflect_type="odd")
+    blurred = cv2.GaussianBlur(padded, (0, 0), SMOOTH)
+    inner = slice(reach, -reach or None)
+    return np.ascontiguousarray(blurred[inner, inner])

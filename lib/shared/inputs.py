@@ -1,0 +1,138 @@
+"""Everything a user gives, checked before any job starts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from lib.shared.errors import InputError
+from lib.shared.library import read_barcodes
+from lib.shared.samples import Samples, read_phenotype_samples, read_sbs_samples
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The sample sheets of a screen; an absent half is None.
+
+    Attributes
+    ----------
+    cycles : cycles whose images are used, ascending.
+    reference_cycle : the one that the others are aligned to.
+    failed_positions : barcode positions, from 1, whose cycle failed.
+    """
+
+    sbs: Samples | None
+    phenotype: Samples | None
+    cycles: tuple[int, ...] = ()
+    reference_cycle: int | None = None
+    failed_positions: tuple[int, ...] = ()
+
+    @property
+    def n_positions(self) -> int:
+        """Number of barcode positions, failed ones included."""
+        return len(self.sbs.barcode_cycles) if self.sbs else 0
+
+
+def check_inputs(config: dict, check_files: bool = True) -> Inputs:
+    """Read the sample sheets and check them and the barcode library.
+
+    `config` comes from `lib.shared.config.load_config`. `check_files` looks for
+    each raw file; a job on another machine, which parses the workflow again, can
+    leave that out.
+
+    Raises `InputError` with one sentence per line for all that is wrong.
+    """
+    problems: list[str] = []
+    samples = {
+        module: _collect(problems, lambda module=module: _read_samples(config, module, check_files))
+        for module in ("sbs", "phenotype")
+        if module in config
+    }
+    problems += _missing_models(config)
+    inputs = Inputs(samples.get("sbs"), samples.get("phenotype"))
+    if inputs.sbs is not None:
+        inputs = _with_cycles(inputs, config["sbs"])
+        _collect(problems, lambda: _check_reference(inputs, config))
+        _collect(problems, lambda: _check_library(inputs, config["sbs"]))
+    if problems:
+        raise InputError("\n".join(problems))
+    return inputs
+
+
+def _with_cycles(inputs: Inputs, sbs: dict) -> Inputs:
+    barcode_cycles, failed = inputs.sbs.barcode_cycles, sbs["failed_cycles"]
+    used = tuple(cycle for cycle in barcode_cycles if cycle not in failed)
+    reference = sbs["reference_cycle"]
+    if reference is None:
+        stained = [cycle for cycle in used if cycle not in sbs["no_dapi_cycles"]]
+        reference = stained[0] if stained else None
+    return replace(
+        inputs,
+        cycles=used,
+        reference_cycle=reference,
+        failed_positions=tuple(
+            position for position, cycle in enumerate(barcode_cycles, start=1) if cycle in failed
+        ),
+    )
+
+
+def _missing_models(config: dict) -> list[str]:
+    return [
+        f"config key {module}.segmentation.{key} names {path}, which does not exist."
+        for module in ("sbs", "phenotype")
+        for key in ("model_path", "cell_model_path")
+        if module in config
+        and (path := config[module]["segmentation"][key]) is not None
+        and not Path(path).exists()
+    ]
+
+
+def _check_reference(inputs: Inputs, config: dict) -> None:
+    if inputs.reference_cycle is None:
+        raise InputError(
+            "config key sbs.no_dapi_cycles names every cycle that is used, so there are no nuclei "
+            "to segment: leave the cycle out in which they were imaged, or leave the nuclear "
+            "channel out of sbs.channel_names."
+        )
+    if inputs.reference_cycle not in inputs.cycles:
+        raise InputError(
+            f"config key sbs.reference_cycle is {inputs.reference_cycle}, but the sample sheet "
+            f"{config['preprocess']['sbs_samples_fp']} has the cycles "
+            f"{', '.join(map(str, inputs.cycles))}."
+        )
+
+
+def _read_samples(config: dict, module: str, check_files: bool) -> Samples:
+    shared = {
+        "channel_names": config[module]["channel_names"],
+        "plate_filter": config["all"]["plate_filter"],
+        "well_filter": config["all"]["well_filter"],
+        "incomplete_tiles": config["all"]["incomplete_tiles"],
+        "check_files": check_files,
+    }
+    path = config["preprocess"][f"{module}_samples_fp"]
+    if module == "phenotype":
+        return read_phenotype_samples(path, **shared)
+    sbs = config["sbs"]
+    keys = ("bases", "no_dapi_cycles", "skip_cycles", "failed_cycles")
+    return read_sbs_samples(path, **{key: sbs[key] for key in keys}, **shared)
+
+
+def _check_library(inputs: Inputs, sbs: dict) -> None:
+    read_barcodes(
+        sbs["barcode_library_fp"],
+        inputs.n_positions,
+        inputs.failed_positions,
+        sbs["mapping_cycles"],
+        sbs["recombination_cycles"],
+    )
+
+
+def _collect(problems: list[str], read: Callable[[], _T]) -> _T | None:
+    try:
+        return read()
+    except InputError as error:
+        problems.append(str(error))
+        return None

@@ -1,0 +1,38 @@
+"""What a job says goes to the log file of its rule."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lib.shared.errors import InputError
+
+FORMAT = "%(asctime)s %(levelname)s %(message)s"
+
+
+@contextmanager
+def job_log(path: str | os.PathLike) -> Iterator[logging.Logger]:
+    """Log to `path` while a script runs.
+
+    An `InputError` is for the user: its sentence goes to the log and to standard
+    error, without a traceback, and the job fails. Any other error is a defect
+    and leaves its traceback in the log too.
+    """
+    handler = logging.FileHandler(path, mode="w")
+    handler.setFormatter(logging.Formatter(FORMAT))
+    logger = logging.getLogger()
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield logger
+    except InputError as error:
+        logger.error(str(error))
+        sys.stderr.write(f"\nError: {error}\n\n")
+        raise SystemExit(1) from None
+    except Exception:
+        logger.exception("The job failed.")
+        raise
+    finally:
+        logger.removeHandler(handler)
+        handler.close()

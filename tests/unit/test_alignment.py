@@ -1,0 +1,123 @@
+"""Simulated drift and colour shifts are found, saved and undone."""
+
+import numpy as np
+import pytest
+
+from lib.sbs.alignment import (
+    alignment_table,
+    apply_alignment,
+    common_area,
+    estimate_alignment,
+)
+
+CHANNELS = ["DAPI", "G", "T", "A", "C"]
+COLOUR = np.array([[0, 0], [0.4, -0.3], [-0.5, 0.6], [0.7, 0.2], [-0.6, -0.5]])
+SIZE = 320
+
+
+def render(points, amplitudes, sigma):
+    """Gaussians of (n,) amplitudes at exact (n, 2) points."""
+    axis = np.arange(SIZE)
+    rows = np.exp(-((axis[:, None] - points[:, 0]) ** 2) / (2 * sigma**2))
+    columns = np.exp(-((axis[:, None] - points[:, 1]) ** 2) / (2 * sigma**2))
+    return (rows * amplitudes) @ columns.T
+
+
+def tile(cycles=6, seed=0, dapi=True):
+    """A stack (T, C, Y, X) uint16 of nuclei and reads, with its true offsets (T, C, 2)."""
+    rng = np.random.default_rng(seed)
+    nuclei = rng.uniform(0, SIZE, (60, 2))
+    reads = rng.uniform(0, SIZE, (500, 2))
+    brightness = rng.lognormal(6, 0.4, len(reads))
+    drift = rng.uniform(-12, 12, (cycles, 2))
+    drift[0] = 0
+    stack = np.empty((cycles, 5, SIZE, SIZE), np.uint16)
+    offsets = drift[:, None] + COLOUR
+    for t in range(cycles):
+        base = rng.integers(1, 5, len(reads))
+        for c in range(5):
+            glow = render(nuclei + offsets[t, c], np.full(len(nuclei), 900 if c == 0 else 60), 6)
+            light = 0 if c == 0 else render(reads + offsets[t, c], brightness * (base == c), 1.2)
+            stack[t, c] = rng.poisson(100 + glow + light)
+    if not dapi:
+        stack[2, 0] = 0
+    return stack, offsets
+
+
+def test_offsets_are_found_to_a_tenth_of_a_pixel():
+    stack, truth = tile()
+    found = estimate_alignment(stack, [1, 2, 3, 4], 0)
+    error = np.hypot(*np.moveaxis(found.offsets - truth, 2, 0))
+    assert np.median(error) < 0.1 and error.max() < 0.25
+    np.testing.assert_array_equal(found.offsets[0, 0], 0)
+    assert np.nanmax(found.residual) < 0.3
+    aligned = apply_alignment(stack, found.offsets)
+    inside = np.s_[20:-20, 20:-20]
+    before, after = (
+        np.corrcoef(image[0, 0][inside].ravel(), image[3, 0][inside].ravel())[0, 1]
+        for image in (stack, aligned)
+    )
+    assert before < 0.6 and after > 0.95
+
+
+def test_cycle_without_stain_is_aligned_by_its_bases():
+    stack, truth = tile(dapi=False)
+    found = estimate_alignment(stack, [1, 2, 3, 4], 0)
+    error = np.hypot(*np.moveaxis(found.offsets - truth, 2, 0))
+    assert error[2, 1:].max() < 0.25
+    assert np.isnan(found.residual[2, 0]) and np.isfinite(found.residual[2, 1:]).all()
+
+
+def test_no_stain_at_all():
+    stack, truth = tile()
+    found = estimate_alignment(stack[:, 1:], [0, 1, 2, 3], None)
+    relative = truth[:, 1:] - truth[:, 1:].mean(axis=(0, 1))
+    error = found.offsets - found.offsets.mean(axis=(0, 1)) - relative
+    assert np.hypot(*np.moveaxis(error, 2, 0)).max() < 0.2
+
+
+def test_chromatic_alignment_can_be_left_out():
+    stack, _ = tile()
+    found = estimate_alignment(stack, [1, 2, 3, 4], 0, chromatic=False)
+    np.testing.assert_array_equal(found.offsets[:, 0], found.offsets[:, 3])
+
+
+def test_one_cycle_and_empty_tiles_are_not_moved():
+    found = estimate_alignment(tile(cycles=1)[0], [1, 2, 3, 4], 0, chromatic=False)
+    np.testing.assert_array_equal(found.offsets, 0)
+    empty = estimate_alignment(np.full((3, 5, 64, 64), 100, np.uint16), [1, 2, 3, 4], 0)
+    np.testing.assert_array_equal(empty.offsets, 0)
+    assert np.isnan(empty.residual).all()
+
+
+def test_a_cycle_that_cannot_be_aligned_is_flagged():
+    stack, _ = tile()
+    stack[4] = tile(seed=9)[0][4]  # another field: nothing to align
+    found = estimate_alignment(stack, [1, 2, 3, 4], 0)
+    table = alignment_table(found, range(1, 7), CHANNELS, limit=0.5)
+    flagged = set(np.asarray(table["cycle"])[table["flagged"]])
+    assert flagged == {5}
+
+
+def test_table_has_one_row_per_plane():
+    stack, truth = tile(cycles=3)
+    found = estimate_alignment(stack, [1, 2, 3, 4], 0)
+    table = alignment_table(found, [1, 2, 4], CHANNELS, limit=0.5)
+    assert table["cycle"].tolist() == [1] * 5 + [2] * 5 + [4] * 5
+    assert table["channel"].tolist() == CHANNELS * 3
+    assert table["dy"][7] == pytest.approx(truth[1, 2, 0], abs=0.2)
+    assert not table["flagged"].any()
+
+
+def test_common_area_is_what_all_planes_cover():
+    offsets = np.array([[[0, 0], [2.2, -1.5]], [[-3.1, 0], [0, 4]]])
+    # A plane moved by +2.2 px lacks the last three rows of the frame, and so on.
+    assert common_area(offsets, (100, 90)) == (slice(4, 97), slice(2, 86))
+
+
+def test_apply_rounds_and_clips():
+    stack = np.array([[[[0, 65535, 65535, 0]] * 4]], np.uint16)
+    moved = apply_alignment(stack, np.array([[[0, 0.5]]]))
+    assert moved.dtype == np.uint16
+    # Keys' kernel half-way: (-1, 9, 9, -1) / 16, edges repeated; the overshoot is clipped.
+    assert moved[0, 0, 1].tolist() == [32768, 65535, 32768, 0]

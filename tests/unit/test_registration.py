@@ -1,0 +1,76 @@
+"""Known shifts are found and undone."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from lib.shared.registration import (
+    band_pass,
+    blur,
+    keys_kernel,
+    measure_shift,
+    spectrum,
+    translate,
+)
+
+
+def scene(shape, shift=(0.0, 0.0), seed=0, spots=150):
+    """Gaussian spots rendered exactly where they lie, moved by `shift`."""
+    rng = np.random.default_rng(seed)
+    image = np.zeros(shape, np.float32)
+    rows, columns = np.arange(shape[0])[:, None], np.arange(shape[1])
+    for i, j in rng.uniform(20, np.array(shape) - 20, (spots, 2)) + shift:
+        image += np.exp(-((rows - i) ** 2 + (columns - j) ** 2) / 4.5).astype(np.float32)
+    return image
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(-12, 12), st.floats(-12, 12), st.sampled_from([(128, 160), (151, 127)]))
+def test_shift_is_measured_to_hundredths(dy, dx, shape):
+    found = measure_shift(spectrum(scene(shape)), spectrum(scene(shape, (dy, dx))), 20)
+    assert (found.dy, found.dx) == pytest.approx((dy, dx), abs=0.05)
+    assert found.correlation > 0.8 and found.clarity > 6
+
+
+def test_shift_search_is_bounded():
+    still, moved = spectrum(scene((96, 96))), spectrum(scene((96, 96), (9, 0)))
+    assert abs(measure_shift(still, moved, 4).dy) <= 4.5
+    assert measure_shift(still, moved, 4, around=(8, 0)).dy == pytest.approx(9, abs=0.05)
+
+
+def test_constant_image_gives_no_clear_shift():
+    flat = spectrum(np.full((64, 64), 7, np.uint16))
+    assert measure_shift(flat, flat, 5).clarity == 0
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(-9, 9), st.floats(-9, 9))
+def test_translate_undoes_a_shift(dy, dx):
+    reference, moved = scene((90, 80)), scene((90, 80), (dy, dx))
+    inside = np.s_[12:-12, 12:-12]
+    assert np.abs(translate(moved, dy, dx) - reference)[inside].max() < 0.06
+
+
+def test_translate_by_whole_pixels_is_exact_and_repeats_edges():
+    image = np.random.default_rng(0).integers(0, 60000, (20, 30)).astype(np.uint16)
+    moved = translate(image, 3, -2)
+    np.testing.assert_array_equal(moved[:-3, 2:], image[3:, :-2])
+    np.testing.assert_array_equal(moved[-3:, 2:], np.repeat(image[-1:, :-2], 3, axis=0))
+
+
+def test_keys_kernel_reproduces_quadratics():
+    for fraction in (0.0, 0.25, 0.5, 0.9):
+        weights, x = keys_kernel(fraction), np.arange(-1, 3)
+        for power in range(3):
+            assert weights @ x**power == pytest.approx(fraction**power, abs=1e-6)
+
+
+def test_wide_blur_equals_scipy():
+    image = np.random.default_rng(1).normal(size=(200, 240)).astype(np.float32)
+    image = cv2.GaussianBlur(image, (0, 0), 6)
+    truth = ndimage.gaussian_filter(image, 12, mode="mirror")
+    assert np.abs(blur(image, 12) - truth)[30:-30, 30:-30].max() < 0.1 * truth.std()
+    assert abs(band_pass(np.full((50, 50), 3.0), 1, 8)).max() < 1e-4

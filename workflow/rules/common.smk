@@ -1,0 +1,119 @@
+# The config and the inputs, checked before any job starts, and helpers of all rules.
+import sys
+from pathlib import Path
+
+from lib.preprocess.convert import image_pixels
+from lib.shared.config import load_config
+from lib.shared.errors import InputError
+from lib.shared.inputs import check_inputs
+
+try:
+    if not config:
+        raise InputError("No config is given: add --configfile config/config.yml.")
+    config = load_config(config, workflow.source_path("../schemas/config.schema.yaml"))
+    INPUTS = check_inputs(config)
+except InputError as error:
+    # A sentence for the user, who has no use for a traceback through the Snakefile.
+    sys.exit(f"\nError: {str(error).replace(chr(10), chr(10) + 'Error: ')}\n")
+
+ROOT = Path(config["all"]["root_fp"])
+SAMPLES = {"sbs": INPUTS.sbs, "phenotype": INPUTS.phenotype}
+
+
+wildcard_constraints:
+    plate=r"[^_/]+",
+    well=r"[^_/]+",
+    tile=r"[^_/]+",
+    cycle=r"\d+",
+
+
+def rooted(outputs):
+    """The templates of layout.py under the results root."""
+    return {stage: [str(ROOT / path) for path in paths] for stage, paths in outputs.items()}
+
+
+def mapped(outputs, temporary):
+    """Outputs as rules declare them: those of `temporary` stages are deleted after use."""
+    return {
+        stage: [temp(path) if stage in temporary else path for path in paths]
+        for stage, paths in outputs.items()
+    }
+
+
+def targets(outputs, module):
+    """All files of templates: one per plate, well, tile and cycle as each template has them."""
+    samples, files = SAMPLES[module], []
+    for path in (path for paths in outputs.values() for path in paths):
+        cycles = CYCLES if "{cycle}" in path else [0]
+        if "{tile}" in path:
+            places = list(samples.every_tile())
+        elif "{well}" in path:
+            places = [(*well, "") for well in samples.every_well()]
+        else:
+            places = [(plate, "", "") for plate in samples.plates]
+        files += [
+            path.format(plate=plate, well=well, tile=tile, cycle=cycle)
+            for plate, well, tile in places
+            for cycle in cycles
+        ]
+    return files
+
+
+def wanted(module):
+    """Optional stages of a module that are to stay as images."""
+    section = config[module]
+    exported = section["omezarr_stages"] if section["omezarr_export"] else []
+    return set(section["checkpoints"]) | set(exported)
+
+
+def of_tiles(template, module):
+    """Input function: the files of `template` for all tiles of a well."""
+    return lambda wildcards: [
+        template.format(plate=wildcards.plate, well=wildcards.well, tile=tile)
+        for tile in SAMPLES[module].tiles(wildcards.plate, wildcards.well)
+    ]
+
+
+def of_wells(template, module):
+    """Input function: the files of `template` for all wells of a plate."""
+    return lambda wildcards: [
+        template.format(plate=wildcards.plate, well=well)
+        for well in SAMPLES[module].wells(wildcards.plate)
+    ]
+
+
+def settings(module, *keys):
+    """The config keys that a rule depends on: changing one re-runs the rule, others do not."""
+    return {key: config[module][key] for key in keys}
+
+
+def megabytes(base, per_tile_megabyte, module):
+    """Memory of a job from the size of a tile's images in memory, more at each attempt."""
+    need = base + per_tile_megabyte * TILE_MEGABYTES[module]
+    return lambda wildcards, attempt: int(need * 1.5 ** (attempt - 1))
+
+
+def tile_megabytes(module):
+    """Size of all images of a tile (uint16), by the first raw image of the sheet."""
+    samples = SAMPLES[module]
+    if not samples:
+        return 0
+    plate, well, tile = next(samples.every_tile())
+    cycles = samples.cycles(plate, well, tile) or [None]
+    parts = [
+        (row.path, row.channel, row.z, row.position)
+        for row in samples.sources(plate, well, tile, cycles[0])
+    ]
+    planes = len(cycles) * len(config[module]["channel_names"])
+    return 2e-6 * planes * image_pixels(parts, default=2048 * 2048)
+
+
+def segmentation_resources(module):
+    """Base memory (MB) and GPUs of a segmentation job: learned models need more of both."""
+    method = config[module]["segmentation"]["method"] if module in config else "none"
+    learned = method in ("cellpose", "stardist")
+    wants_gpu = learned and config[module]["segmentation"]["gpu"]
+    return {"base_mb": 4000 if learned else 500, "gpu": int(wants_gpu)}
+
+
+TILE_MEGABYTES = {module: tile_megabytes(module) for module in SAMPLES}
