@@ -166,7 +166,7 @@ def plot_spots(
         panel.set_title(title)
         frame(panel)
     scale_bar(left, image.shape, pixel_size)
-    _mark_reads(right, inside, mapped, window, size=26)
+    _mark_reads(right, inside, mapped, window, size=64)
     if len(inside) == 0:
         note(right, "no reads")
     return figure

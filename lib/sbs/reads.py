@@ -77,8 +77,8 @@ def call_reads(
 
     Parameters
     ----------
-    bases : one row per spot: `plate, well, tile, read, cell, i, j, peak` and an
-        intensity column for each cycle and base.
+    bases : one row per spot: `plate, well, tile, read, cell, cell_near, i, j,
+        peak` and an intensity column for each cycle and base.
     library : `sgRNA, gene_symbol, barcode`, for dual barcodes `barcode_recombination`,
         as `lib.shared.library.read_library` gives them.
     max_mismatches : see `lib.sbs.decoding.match_barcodes`.
@@ -116,6 +116,9 @@ def call_reads(
         reads[name] = _look_up(library[column], entry)
     reads["mismatches"] = pd.array(match.mismatches, "Int8")
     reads.loc[entry < 0, "mismatches"] = pd.NA
+    reads["cell"] = settle_borders(
+        bases["tile"].to_numpy(), reads["cell"].to_numpy(), bases["cell_near"].to_numpy(), entry
+    )
     if sequencing.recombination is not None:
         reads["recombined"] = find_recombined(
             part(barcodes, sequencing.recombination),
@@ -124,6 +127,31 @@ def call_reads(
             max_mismatches,
         )
     return reads, calls
+
+
+def settle_borders(
+    tile: np.ndarray, cell: np.ndarray, near: np.ndarray, entry: np.ndarray
+) -> np.ndarray:
+    """Cell (n,) of each read, when reads at cell borders have gone to the likelier side.
+
+    Cells share borders, and borders are drawn a few pixels wrong: a read may lie in
+    a neighbour of the cell that it comes from. A decoded read goes to the cell that
+    is `near` (0 for none) when that one holds at least twice as many reads of the
+    same guide as its own. Reads outside of cells have no own. `entry` (n,) is the
+    library entry, -1 for none.
+    """
+    tiles = np.unique(tile, return_inverse=True)[1]
+    counted = pd.DataFrame({"tile": tiles, "cell": cell, "entry": entry})
+    counted = counted[(cell > 0) & (entry >= 0)]
+    counts = counted.groupby(["tile", "cell", "entry"]).size()
+
+    def support(label: np.ndarray) -> np.ndarray:
+        keys = pd.MultiIndex.from_arrays([tiles, label, entry])
+        return counts.reindex(keys, fill_value=0).to_numpy()
+
+    other = support(near)
+    moves = (entry >= 0) & (near > 0) & (other > 0) & (other >= 2 * support(cell))
+    return np.where(moves, near, cell)
 
 
 def find_recombined(

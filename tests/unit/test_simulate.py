@@ -369,6 +369,17 @@ def test_one_cell_is_one_cell_in_both_modules(screen):
     assert offset == pytest.approx(35, abs=3)
 
 
+def test_stage_positions_tell_where_neighbours_lie_in_an_image():
+    turned = replace(TINY, stage_error_um=0.0, phenotype_rotation_deg=10.0)
+    for module in ("sbs", "phenotype"):
+        tiles = [tile for tile in well_tiles(turned, "1", "B3") if tile.module == module]
+        first, frame = tiles[0], tiles[0].frame
+        for tile in tiles:
+            step = np.subtract(tile.stage, first.stage)[:2] / frame.pixel
+            place = frame.to_pixels(*tile.frame.centre)
+            np.testing.assert_allclose(place, step + 127.5, atol=0.01)
+
+
 def test_hits_change_the_images(screen):
     hits = read_table(screen / "truth/hits.tsv")
     assert set(hits["phenotype"]) == set(EFFECTS)

@@ -14,7 +14,7 @@ SMALLEST_DIAMETER_PX = 6.0
 ESTIMATE_SIDE_PX = 1200
 # What stands out by less, in standard deviations of the background or as a
 # part of its level, is no object.
-LEAST_CONTRAST_SIGMA = 5.0
+LEAST_CONTRAST_SIGMA = 6.0
 LEAST_CONTRAST_PART = 0.02
 
 
@@ -149,7 +149,7 @@ def find_foreground(image: np.ndarray, smoothing: float, scale: float) -> Foregr
     """Background-free image and the level above which it shows objects.
 
     The floor is half of Otsu's level, found on square roots since objects differ
-    in brightness, but never less than five standard deviations of the background
+    in brightness, but never less than six standard deviations of the background
     or 2 % of its level: an empty tile has no foreground.
 
     Parameters

@@ -12,7 +12,7 @@ import numpy as np
 
 # Logistic regression on touching pieces of nuclei (simulated, and manually
 # outlined ones of the 2018 Data Science Bowl), rounded.
-ROUNDER, NECK, DIP, OVERSIZE, BIAS = 30.0, 4.0, 8.0, -3.0, -10.5
+ROUNDER, NECK, DIP, OVERSIZE, BIAS = 30.0, 4.0, 8.0, -4.0, -11.0
 MOST_ROUNDS = 10
 
 

@@ -21,13 +21,15 @@ from lib.shared.segmentation.labels import areas, keep_labels, largest_pieces
 from lib.shared.segmentation.regions import merge_pieces
 
 # Nuclei are separated on a copy on which they are about this large.
-WORKING_DIAMETER_PX = 24.0
+WORKING_DIAMETER_PX = 20.0
+# Cells are divided on a copy on which they reach this far from their nucleus.
+WORKING_DISTANCE_PX = 15.0
 # Part of an object's own brightness at which its outline runs.
 OUTLINE_LEVEL = 0.45
 # Part of the brightness beside the nucleus at which a cell ends.
 CELL_LEVEL = 0.35
 # Least area of a nucleus, as part of that of a typical one.
-LEAST_AREA = 0.1
+LEAST_AREA = 0.12
 
 
 def find_nuclei(dapi: np.ndarray, diameter: float | None = None) -> tuple[np.ndarray, float | None]:
@@ -102,7 +104,7 @@ def grow_cells(cytoplasm: np.ndarray, nuclei: np.ndarray, distance: float) -> np
     )
     foreground = (outside <= distance) & (contrast > level[owner]) | (nuclei > 0)
 
-    factor = max(1, int(distance / WORKING_DIAMETER_PX))
+    factor = max(1, int(distance / WORKING_DISTANCE_PX))
     thin = np.s_[factor // 2 :: factor, factor // 2 :: factor]
     glow = gaussian(np.sqrt(contrast), max(1.0, 0.1 * distance))[thin]
     bright = max(float(np.quantile(glow[foreground[thin]], 0.9)), 1e-6)
@@ -169,13 +171,17 @@ def _own_level(
 ) -> np.ndarray:
     """Quantile of the contrast of each label from 0 to `largest`; 0 where there is none."""
     inside = labels > 0
-    of, value = labels[inside], contrast[inside]
-    order = np.lexsort((value, of))
+    of = labels[inside]
+    # Floats that are not negative order like their bits: one sort of integers
+    # orders by label, then by contrast, ten times faster than a lexical sort.
+    bits = np.maximum(contrast[inside], np.float32(0)).view(np.int32)
+    ordered = np.sort((of.astype(np.int64) << 32) | bits)
+    value = (ordered & 0x7FFFFFFF).astype(np.int32).view(np.float32)
     count = np.bincount(of, minlength=largest + 1)
     start = np.cumsum(count) - count
     level = np.zeros(largest + 1, np.float32)
     some = count > 0
-    level[some] = value[order][(start + (quantile * (count - 1)).astype(np.int64))[some]]
+    level[some] = value[(start + (quantile * (count - 1)).astype(np.int64))[some]]
     return level
 
 
