@@ -457,7 +457,7 @@ def _quantiles(values: pd.Series) -> dict[str, float]:
 
 
 def _share(part: pd.Series, whole: pd.Series) -> pd.Series:
-    return part / whole.where(whole > 0)
+    return part / whole  # nothing of nothing is NaN
 
 
 def _letters(words: Iterable[str]) -> np.ndarray:

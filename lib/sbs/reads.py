@@ -57,9 +57,18 @@ class Sequencing:
             recombination=recombination,
         )
 
-    def failed_places(self) -> list[int]:
-        """Places of the barcode, counted from 1, that no cycle read."""
-        return sorted({*range(1, self.length + 1)} - {*(self.positions + 1).tolist()})
+    def library_places(self) -> dict:
+        """Arguments of `lib.shared.library.read_library`, which counts places from 1."""
+        read = {*(self.positions + 1).tolist()}
+        simple = self.recombination is None and len(self.mapping) == self.length
+        return {
+            "n_positions": self.length,
+            "failed_positions": [p for p in range(1, self.length + 1) if p not in read],
+            "mapping_positions": None if simple else (self.mapping + 1).tolist(),
+            "recombination_positions": (
+                None if self.recombination is None else (self.recombination + 1).tolist()
+            ),
+        }
 
     def intensity_columns(self) -> list[str]:
         """Names of the intensity columns of the bases table, cycle by cycle."""

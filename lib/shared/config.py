@@ -214,6 +214,13 @@ def _lower(sentence: str) -> str:
 # ---------------------------------------------------------------- defaults
 
 
+def schema_defaults(schema_path: str | os.PathLike) -> dict:
+    """The defaults of all sections, as nested as the config; required keys have none."""
+    schema = load_schema(schema_path)
+    sections = {name: {} for name in schema["properties"]}
+    return _with_defaults(sections, schema, schema)
+
+
 def _with_defaults(value: object, node: dict, schema: dict) -> object:
     """Copy `value` and give absent keys the defaults of `node`, at every depth."""
     if not isinstance(value, dict) or "properties" not in node:

@@ -38,3 +38,30 @@ SBS = {
     "call_reads": [f"sbs/parquets/{WELL}__reads.parquet", f"sbs/tsvs/{WELL}__decoding.tsv"],
     "call_cells": [f"sbs/parquets/{WELL}__cells.parquet", f"sbs/parquets/{WELL}__sbs_info.parquet"],
 }
+
+# Evaluation, figures and tables of the report: per plate, per well, or of the whole run.
+SBS_EVAL = {
+    "plate": {
+        name: f"sbs/eval/{PLATE}__{name}.{suffix}"
+        for name, suffix in {
+            "counts": "tsv",
+            "flagged": "tsv",
+            "cells_per_well": "svg",
+            "reads_per_well": "svg",
+            "mapped_per_well": "svg",
+            "drift": "svg",
+            "residuals": "svg",
+            "base_composition": "svg",
+            "base_quality": "svg",
+            "mapping_thresholds": "svg",
+            "cell_calls": "svg",
+            "representation": "svg",
+        }.items()
+    },
+    "well": {
+        name: f"sbs/eval/{WELL}__{name}.png"
+        for name in ("preview", "segmentation", "spots", "crosstalk")
+    },
+    "illumination": f"preprocess/eval/sbs/{WELL}__illumination.png",
+}
+RUN_EVAL = {name: f"eval/{name}.html" for name in ("summary", "tiles", "parameters", "costs")}

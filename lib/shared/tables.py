@@ -71,6 +71,13 @@ def read_table(path: str | os.PathLike, columns: Sequence[str] | None = None) ->
         raise InputError(f"The table {path} cannot be read: {error}") from error
 
 
+def read_tables(paths: Sequence[str | os.PathLike]) -> "pd.DataFrame":
+    """Read tables of the same columns, one below the other."""
+    import pandas as pd
+
+    return pd.concat(map(read_table, paths), ignore_index=True)
+
+
 def read_rows(path: str | os.PathLike) -> list[dict[str, str]]:
     """Read a small .tsv as a list of rows of text, without pandas."""
     with open(path, newline="", encoding="utf-8-sig") as file:

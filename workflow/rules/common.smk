@@ -3,14 +3,15 @@ import sys
 from pathlib import Path
 
 from lib.preprocess.convert import image_pixels
-from lib.shared.config import load_config
+from lib.shared.config import load_config, schema_defaults
 from lib.shared.errors import InputError
 from lib.shared.inputs import check_inputs
 
+SCHEMA = workflow.source_path("../schemas/config.schema.yaml")
 try:
     if not config:
         raise InputError("No config is given: add --configfile config/config.yml.")
-    config = load_config(config, workflow.source_path("../schemas/config.schema.yaml"))
+    config = load_config(config, SCHEMA)
     INPUTS = check_inputs(config)
 except InputError as error:
     # A sentence for the user, who has no use for a traceback through the Snakefile.
@@ -30,6 +31,13 @@ wildcard_constraints:
 def rooted(outputs):
     """The templates of layout.py under the results root."""
     return {stage: [str(ROOT / path) for path in paths] for stage, paths in outputs.items()}
+
+
+def rooted_one(paths):
+    """One template, or templates by name, under the results root."""
+    if isinstance(paths, str):
+        return str(ROOT / paths)
+    return {name: str(ROOT / path) for name, path in paths.items()}
 
 
 def mapped(outputs, temporary):
@@ -71,6 +79,15 @@ def of_tiles(template, module):
     return lambda wildcards: [
         template.format(plate=wildcards.plate, well=wildcards.well, tile=tile)
         for tile in SAMPLES[module].tiles(wildcards.plate, wildcards.well)
+    ]
+
+
+def of_tiles_of_plate(template, module):
+    """Input function: the files of `template` for all tiles of a plate."""
+    return lambda wildcards: [
+        template.format(plate=wildcards.plate, well=well, tile=tile)
+        for well in SAMPLES[module].wells(wildcards.plate)
+        for tile in SAMPLES[module].tiles(wildcards.plate, well)
     ]
 
 

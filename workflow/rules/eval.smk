@@ -1,0 +1,146 @@
+# Figures and tables of `snakemake --report`. Captions are in workflow/report.
+
+
+def figure(path, caption, category, label, *by):
+    """An output shown in the report, labelled by what it shows and of which plate and well."""
+    labels = {"shows": label} | {key: "{" + key + "}" for key in by}
+    return report(path, caption=f"../report/{caption}.rst", category=category, labels=labels)
+
+
+if SAMPLES["sbs"]:
+    PLATE_FIGURES = {
+        "cells_per_well": ("plate_heatmap", "2 Plates", "cells"),
+        "reads_per_well": ("plate_heatmap", "2 Plates", "reads"),
+        "mapped_per_well": ("plate_heatmap", "2 Plates", "reads in library"),
+        "drift": ("drift", "4 Alignment", "drift of cycles"),
+        "residuals": ("residuals", "4 Alignment", "residuals"),
+        "base_composition": ("base_composition", "5 Sequencing", "bases per cycle"),
+        "base_quality": ("base_quality", "5 Sequencing", "quality per cycle"),
+        "mapping_thresholds": ("mapping_thresholds", "6 Mapping", "mapping against threshold"),
+        "cell_calls": ("cells", "7 Cells", "reads and calls of cells"),
+        "representation": ("representation", "8 Library", "cells per guide and gene"),
+    }
+    WELL_FIGURES = {
+        "preview": ("preview", "1 Overview", "preview"),
+        "segmentation": ("segmentation", "3 Images", "segmentation"),
+        "spots": ("spots", "3 Images", "spots and reads"),
+        "crosstalk": ("crosstalk", "5 Sequencing", "crosstalk"),
+    }
+
+    rule eval_sbs:
+        input:
+            reads=of_wells(SBS_OUTPUTS["call_reads"][0], "sbs"),
+            cells=of_wells(SBS_OUTPUTS["call_cells"][0], "sbs"),
+            info=of_wells(SBS_OUTPUTS["call_cells"][1], "sbs"),
+            metadata=of_wells(PREPROCESS_OUTPUTS["extract_metadata_sbs"][0], "sbs"),
+            alignment=of_tiles_of_plate(SBS_OUTPUTS["align_sbs"][1], "sbs"),
+            library=config["sbs"]["barcode_library_fp"],
+        output:
+            counts=SBS_EVAL["plate"]["counts"],
+            flagged=SBS_EVAL["plate"]["flagged"],
+            **{
+                name: figure(SBS_EVAL["plate"][name], *shown, "plate")
+                for name, shown in PLATE_FIGURES.items()
+            },
+        params:
+            tiles=lambda wildcards: [
+                (well, tile)
+                for well in SAMPLES["sbs"].wells(wildcards.plate)
+                for tile in SAMPLES["sbs"].tiles(wildcards.plate, well)
+            ],
+            reference_cycle=INPUTS.reference_cycle,
+            sequencing=SEQUENCED,
+            limit=config["sbs"]["residual_limit_px"],
+        log:
+            ROOT / "logs/eval_sbs/P-{plate}.log",
+        benchmark:
+            ROOT / "benchmarks/eval_sbs/P-{plate}.tsv"
+        resources:
+            mem_mb=lambda wildcards, attempt: 4000 * attempt,
+            runtime=30,
+        script:
+            "../scripts/eval/eval_sbs.py"
+
+    rule eval_sbs_well:
+        input:
+            reads=SBS_OUTPUTS["call_reads"][0],
+            decoding=SBS_OUTPUTS["call_reads"][1],
+            cells=SBS_OUTPUTS["call_cells"][0],
+            info=SBS_OUTPUTS["call_cells"][1],
+        output:
+            **{
+                name: figure(SBS_EVAL["well"][name], *shown, "plate", "well")
+                for name, shown in WELL_FIGURES.items()
+            },
+        params:
+            # The tile that is shown is chosen by the tables above, which exist only after
+            # the images of all tiles.
+            tiles=lambda wildcards: SAMPLES["sbs"].tiles(wildcards.plate, wildcards.well),
+            images={
+                "aligned": SBS_OUTPUTS["align_sbs"][0],
+                "nuclei": SBS_OUTPUTS["segment_sbs"][0],
+                "cells": SBS_OUTPUTS["segment_sbs"][1],
+            },
+            settings=settings("sbs", "channel_names", "bases", "dapi_channel", "spot_sigma_px"),
+        log:
+            ROOT / "logs/eval_sbs_well/P-{plate}_W-{well}.log",
+        benchmark:
+            ROOT / "benchmarks/eval_sbs_well/P-{plate}_W-{well}.tsv"
+        resources:
+            mem_mb=megabytes(1000, 10, "sbs"),
+            runtime=30,
+        script:
+            "../scripts/eval/eval_sbs_well.py"
+
+    rule eval_illumination_sbs:
+        input:
+            expand(
+                PREPROCESS_OUTPUTS["calculate_ic_sbs"], cycle=INPUTS.cycles, allow_missing=True
+            ),
+        output:
+            figure(
+                SBS_EVAL["illumination"], "illumination", "3 Images", "illumination", "plate", "well"
+            ),
+        params:
+            cycles=INPUTS.cycles,
+        log:
+            ROOT / "logs/eval_illumination_sbs/P-{plate}_W-{well}.log",
+        benchmark:
+            ROOT / "benchmarks/eval_illumination_sbs/P-{plate}_W-{well}.tsv"
+        resources:
+            mem_mb=lambda wildcards, attempt: 1000 * attempt,
+            runtime=10,
+        script:
+            "../scripts/eval/eval_illumination.py"
+
+
+rule eval_run:
+    input:
+        counts=targets({"counts": [SBS_EVAL["plate"]["counts"]]}, "sbs") if SAMPLES["sbs"] else [],
+        flagged=targets({"flagged": [SBS_EVAL["plate"]["flagged"]]}, "sbs")
+        if SAMPLES["sbs"]
+        else [],
+    output:
+        summary=figure(RUN_EVAL["summary"], "summary", "1 Overview", "summary"),
+        tiles=figure(RUN_EVAL["tiles"], "flagged_tiles", "4 Alignment", "skipped and doubtful tiles"),
+        parameters=figure(RUN_EVAL["parameters"], "parameters", "9 Run", "parameters and versions"),
+        costs=figure(RUN_EVAL["costs"], "benchmarks", "9 Run", "seconds and gigabytes"),
+    params:
+        config=config,
+        defaults=schema_defaults(SCHEMA),
+        skipped=[
+            (tile.plate, tile.well, tile.tile, tile.reason)
+            for samples in SAMPLES.values()
+            if samples
+            for tile in samples.skipped
+        ],
+        benchmarks=str(ROOT / "benchmarks"),
+    log:
+        ROOT / "logs/eval_run.log",
+    benchmark:
+        ROOT / "benchmarks/eval_run/all.tsv"
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=10,
+    script:
+        "../scripts/eval/eval_run.py"

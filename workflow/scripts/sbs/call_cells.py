@@ -1,17 +1,15 @@
 """Reads of one well to the guide of each cell."""
 
-import pandas as pd
-
 from lib.sbs.cell_calling import call_cells
 from lib.shared.coordinates import add_well_coordinates
 from lib.shared.logging import job_log
-from lib.shared.tables import read_table, write_table
+from lib.shared.tables import read_table, read_tables, write_table
 
 with job_log(snakemake.log[0]) as log:
     settings = snakemake.params.settings
     metadata = read_table(snakemake.input.metadata[0])
     metadata = metadata[metadata["cycle"] == snakemake.params.reference_cycle]
-    info = pd.concat(map(read_table, snakemake.input.info), ignore_index=True)
+    info = read_tables(snakemake.input.info)
     info = add_well_coordinates(info, metadata)
     cells = call_cells(
         read_table(snakemake.input.reads), info, settings["call_cells_by"], settings["min_quality"]

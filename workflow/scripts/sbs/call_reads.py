@@ -1,24 +1,15 @@
 """Bases of all tiles of one well to called and decoded reads."""
 
-import pandas as pd
-
 from lib.sbs.reads import Sequencing, call_reads, decoding_table
 from lib.shared.library import read_library
 from lib.shared.logging import job_log
-from lib.shared.tables import read_table, write_table
+from lib.shared.tables import read_tables, write_table
 
 with job_log(snakemake.log[0]) as log:
     settings = snakemake.params.settings
     sequencing = Sequencing.plan(**snakemake.params.sequencing)
-    bases = pd.concat(map(read_table, snakemake.input.bases), ignore_index=True)
-    places = snakemake.params.sequencing
-    library = read_library(
-        snakemake.input.library,
-        sequencing.length,
-        sequencing.failed_places(),
-        places["mapping_cycles"],
-        places["recombination_cycles"],
-    )
+    bases = read_tables(snakemake.input.bases)
+    library = read_library(snakemake.input.library, **sequencing.library_places())
     reads, calls = call_reads(
         bases, library, sequencing, settings["call_reads_method"], settings["max_mismatches"]
     )

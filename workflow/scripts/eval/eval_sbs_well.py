@@ -1,0 +1,45 @@
+"""Pictures of an example tile of one well, and its crosstalk, for the report."""
+
+from lib.qc.metrics import example_tiles
+from lib.qc.plots import plot_crosstalk, plot_segmentation, plot_spots
+from lib.qc.preview import plot_preview
+from lib.qc.style import place, write_figure
+from lib.sbs.segmentation_images import cytoplasm_cycles, cytoplasm_image
+from lib.sbs.spots import log_filter
+from lib.shared.image_io import read_image, read_image_info
+from lib.shared.logging import job_log
+from lib.shared.tables import read_table
+
+with job_log(snakemake.log[0]) as log:
+    wildcards, output, settings = snakemake.wildcards, snakemake.output, snakemake.params.settings
+    names, bases = settings["channel_names"], settings["bases"]
+    info = read_table(snakemake.input.info)
+    counts = info.groupby("tile").size().reindex(list(snakemake.params.tiles), fill_value=0)
+    tiles = counts.rename("cells").rename_axis("tile").reset_index()
+    tile = example_tiles(tiles.assign(plate=wildcards.plate, well=wildcards.well))["tile"].item()
+    paths = {
+        name: template.format(plate=wildcards.plate, well=wildcards.well, tile=tile)
+        for name, template in snakemake.params.images.items()
+    }
+    aligned, nuclei, labels = (read_image(paths[name]) for name in ("aligned", "nuclei", "cells"))
+    size = read_image_info(paths["aligned"]).pixel_size
+    pixel_size = None if size is None else size[0]
+    reads, cells = read_table(snakemake.input.reads), read_table(snakemake.input.cells)
+    shown = {"place": place(wildcards.plate, wildcards.well, tile), "pixel_size": pixel_size}
+    reads, cells, info = (table[table["tile"] == tile] for table in (reads, cells, info))
+
+    preview = plot_preview(aligned, names, bases, nuclei, labels, info, reads, cells, **shown)
+    write_figure(output.preview, preview)
+    base_planes = [names.index(base) for base in bases]
+    dapi = base_planes[0] if settings["dapi_channel"] is None else names.index(settings["dapi_channel"])
+    glow = cytoplasm_image([aligned[t][base_planes] for t in cytoplasm_cycles(len(aligned))])
+    write_figure(output.segmentation, plot_segmentation(aligned[0, dapi], glow, nuclei, labels, **shown))
+    filtered, _ = log_filter(aligned[:, base_planes], settings["spot_sigma_px"])
+    write_figure(output.spots, plot_spots(filtered, reads, **shown))
+    decoding = read_table(snakemake.input.decoding)
+    matrix = decoding[decoding["parameter"] == "crosstalk"].pivot_table("value", "to", "from")
+    crosstalk = plot_crosstalk(
+        matrix.loc[bases, bases].to_numpy(), "".join(bases), place(wildcards.plate, wildcards.well)
+    )
+    write_figure(output.crosstalk, crosstalk)
+    log.info("tile %s is shown", tile)

@@ -1,0 +1,14 @@
+SBS_EVAL = {
+    level: rooted_one(layout.SBS_EVAL[level]) for level in ("plate", "well", "illumination")
+}
+RUN_EVAL = rooted_one(layout.RUN_EVAL)
+
+if SAMPLES["sbs"]:
+    SBS_TARGETS_ALL += targets(
+        {
+            "plate": list(SBS_EVAL["plate"].values()),
+            "well": [*SBS_EVAL["well"].values(), SBS_EVAL["illumination"]],
+        },
+        "sbs",
+    )
+EVAL_TARGETS = list(RUN_EVAL.values())
