@@ -28,10 +28,13 @@ requirements.lock:
 	@echo "requirements.lock is missing: restore it from the repository, or run make lock"; exit 1
 
 demo: .venv/.stamp
-	$(BIN)/python -m lib.simulate demo
-	$(BIN)/snakemake --configfile config/config.yml --cores $(CORES)
-	$(BIN)/snakemake --configfile config/config.yml --cores $(CORES) --report demo/report.html
-	$(BIN)/python -m lib.qc.summary demo
+	$(BIN)/python -m lib.simulate demo --wells A1 A2 --tiles 4 --tile-size 512 --guides 60 --jobs $(CORES)
+	$(BIN)/snakemake --configfile config/config.yml --cores $(CORES) --quiet rules progress
+	$(BIN)/snakemake --configfile config/config.yml --cores $(CORES) --report demo/report.html --quiet all
+	@$(BIN)/python -m lib.simulate summary demo demo/results \
+		--show "report=demo/report.html" \
+		--show "preview=demo/results/sbs/eval/P-1_W-A1__preview.png" \
+		--show "cells=demo/results/sbs/parquets/P-1_W-A1__cells.parquet"
 
 test: .venv/.stamp
 	$(BIN)/pytest -m "not slurm" -n 2

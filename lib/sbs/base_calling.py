@@ -10,6 +10,7 @@ import numpy as np
 ITERATIONS = 3
 LEAST_TRAINING = 50  # reads; with fewer the brightest share is not looked for
 CONFIDENT_SHARE = 0.5  # of the reads in cells, the brightest
+MAD_TO_DEVIATION = 1.4826  # of a normal law
 
 
 @dataclass(frozen=True)
@@ -43,19 +44,19 @@ def call_bases(intensity: np.ndarray, confident: np.ndarray, method: str = "medi
     channels = intensity.shape[2]
     scale, crosstalk = np.ones(channels), np.eye(channels)
     corrected = intensity.astype(np.float32)
+    training = confident if confident.any() else np.ones(len(intensity), bool)
     if method == "median" and len(intensity):
-        training = intensity[confident] if confident.any() else intensity
-        scale = channel_scale(training)
-        crosstalk = median_crosstalk(training / scale)
+        scale = channel_scale(intensity[training])
+        crosstalk = median_crosstalk(intensity[training] / scale)
         inverse = np.linalg.pinv(crosstalk)
         corrected = ((intensity / scale) @ inverse.T).astype(np.float32)
-        # Back in units of intensity, which the quality's constant counts on.
+        # Back in units of intensity, so that both methods can be compared.
         corrected *= np.float32(np.median(scale))
     elif method not in ("median", "argmax"):
         raise ValueError(f"unknown base calling method {method}")
     return BaseCalls(
         corrected.argmax(axis=2).astype(np.int8),
-        base_quality(corrected),
+        base_quality(corrected, dark_level(corrected[training])),
         corrected,
         crosstalk,
         scale,
@@ -103,12 +104,26 @@ def median_crosstalk(intensity: np.ndarray) -> np.ndarray:
     return matrix
 
 
-def base_quality(intensity: np.ndarray) -> np.ndarray:
-    """Quality (n, T) from the two brightest channels (Feldman et al. 2019).
+def dark_level(corrected: np.ndarray) -> float:
+    """Noise of channels whose base is not there, from (n, T, C) corrected intensities.
 
-    2 (1 - ln(2 + second) / ln(2 + first)), clipped to 0..1: no probability.
+    The standard deviation about zero of all but the brightest channel of each
+    spot and cycle, by the median of their absolute values; 1 where that is zero.
     """
-    ordered = np.sort(np.abs(intensity), axis=2)
+    if not len(corrected):
+        return 1.0
+    dark = np.sort(corrected, axis=2)[..., :-1]
+    return float(MAD_TO_DEVIATION * np.median(np.abs(dark))) or 1.0
+
+
+def base_quality(intensity: np.ndarray, noise: float) -> np.ndarray:
+    """Quality (n, T) from the two brightest of (n, T, C) channels, after Feldman et al. 2019.
+
+    2 (1 - ln(2 + second) / ln(2 + first)), clipped to 0..1: no probability. The
+    constant 2 keeps dim spots from getting a good quality by chance. It can do so
+    at any gain of the camera only if intensities are counted in units of `noise`.
+    """
+    ordered = np.sort(np.abs(intensity) / np.float32(noise), axis=2)
     second, first = ordered[..., -2], ordered[..., -1]
     quality = 2 * (1 - np.log(2 + second) / np.log(2 + first))
     return np.clip(quality, 0, 1).astype(np.float32)

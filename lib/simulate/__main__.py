@@ -1,4 +1,7 @@
-"""`python -m lib.simulate OUT_DIR` writes a screen; `... score OUT_DIR RESULTS_DIR` marks one."""
+"""`python -m lib.simulate OUT_DIR` writes a screen; `... score OUT_DIR RESULTS_DIR` marks one.
+
+`... summary OUT_DIR RESULTS_DIR` says in a few lines what a run found of it.
+"""
 
 import argparse
 import json
@@ -28,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if arguments[:1] == ["score"]:
             _score(arguments[1:])
+        elif arguments[:1] == ["summary"]:
+            _summary(arguments[1:])
         else:
             _simulate(arguments)
     except InputError as error:
@@ -79,6 +84,21 @@ def _score(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     scores = score_screen(options.out_dir, options.results_dir)
     sys.stdout.write(json.dumps(scores, indent=2) + "\n")
+
+
+def _summary(arguments: Sequence[str]) -> None:
+    from lib.simulate.score import score_screen
+    from lib.simulate.summary import summarise
+
+    parser = argparse.ArgumentParser(prog="python -m lib.simulate summary")
+    parser.add_argument("out_dir", help="of the simulation")
+    parser.add_argument("results_dir", help="all.root_fp of the run")
+    parser.add_argument("--show", action="append", default=[], metavar="NAME=PATH")
+    options = parser.parse_args(arguments)
+    scores = score_screen(options.out_dir, options.results_dir)
+    lines = summarise(options.results_dir, scores)
+    lines += [f"{name:<18}{path}" for name, _, path in (text.partition("=") for text in options.show)]
+    sys.stdout.write("\n" + "\n".join(lines) + "\n\n")
 
 
 if __name__ == "__main__":

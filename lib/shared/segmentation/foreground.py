@@ -10,6 +10,8 @@ import numpy as np
 MAD_TO_SIGMA = 1.4826
 # A nucleus of fewer pixels across is not told from a speck.
 SMALLEST_DIAMETER_PX = 6.0
+# What is wider, as a part of the tile, is shading or out of focus.
+LARGEST_PART_OF_TILE = 0.4
 # Side of the copy on which the diameter is estimated.
 ESTIMATE_SIDE_PX = 1200
 # What stands out by less, in standard deviations of the background or as a
@@ -91,9 +93,28 @@ def estimate_background(image: np.ndarray, scale: float) -> np.ndarray:
         weight = (np.abs(above - mode) <= 2.5 * spread).astype(np.float32)
         weight += 1e-4 * (above <= mode) + 1e-9  # so that no place is without an estimate
         capped = np.minimum(small, background + np.float32(mode + 2.5 * spread))
-        background = gaussian(capped * weight, sigma) / gaussian(weight, sigma)
+        # A plane is taken off first: on a slope, the mean over a window that ends
+        # at the rim of the image is wrong.
+        plane = _plane_fit(capped, weight)
+        rest = (capped - plane) * weight
+        background = plane + gaussian(rest, sigma) / gaussian(weight, sigma)
     size = image.shape[::-1]
     return cv2.resize(background.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+
+
+def _plane_fit(image: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weighted least-squares plane, float32."""
+    y, x = (np.linspace(-1, 1, side, dtype=np.float32) for side in image.shape)
+    step = max(1, min(image.shape) // 64)
+    some = image[::step, ::step]
+    terms = np.stack(
+        [np.ones_like(some), *np.meshgrid(y[::step], x[::step], indexing="ij")], axis=-1
+    )
+    root = np.sqrt(weight[::step, ::step])
+    level, along_y, along_x = np.linalg.lstsq(
+        (terms * root[..., None]).reshape(-1, 3), (some * root).ravel(), rcond=None
+    )[0]
+    return (level + along_y * y[:, None] + along_x * x).astype(np.float32)
 
 
 def lower_envelope(image: np.ndarray, scale: float) -> np.ndarray:
@@ -192,10 +213,10 @@ def estimate_diameter(image: np.ndarray) -> float | None:
         # Otsu on square roots already: half its level would swell the objects.
         level = max(otsu(found.contrast[::2, ::2]), LEAST_CONTRAST_SIGMA * found.noise)
         measured = _inscribed_diameter(found.contrast > level)
-        if measured is None:
-            break
-        diameter = min(measured, side / 2)
-    return None if diameter is None else max(diameter * factor, SMALLEST_DIAMETER_PX)
+        if measured is None or measured > LARGEST_PART_OF_TILE * side:
+            return None
+        diameter = measured
+    return max(diameter * factor, SMALLEST_DIAMETER_PX)
 
 
 def _inscribed_diameter(mask: np.ndarray) -> float | None:

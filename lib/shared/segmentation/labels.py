@@ -19,14 +19,13 @@ def areas(labels: np.ndarray) -> np.ndarray:
 
 def keep_labels(labels: np.ndarray, keep: np.ndarray) -> np.ndarray:
     """Labels for which `keep` (bool, indexed by label) holds, renumbered 1..n in order, int32."""
-    keep = keep.copy()
-    keep[0] = False
+    keep = keep & (areas(labels) > 0)
     return np.where(keep, np.cumsum(keep), 0).astype(np.int32)[labels]
 
 
 def relabel(labels: np.ndarray) -> np.ndarray:
     """The same objects numbered 1..n without gaps, in the order of their numbers, int32."""
-    return keep_labels(labels, areas(labels) > 0)
+    return keep_labels(labels, np.ones(int(labels.max(initial=0)) + 1, bool))
 
 
 def largest_pieces(labels: np.ndarray) -> np.ndarray:
