@@ -9,6 +9,8 @@ import pandas as pd
 from lib.sbs.base_calling import BaseCalls, call_bases, confident_reads, spell
 from lib.sbs.decoding import match_barcodes
 
+MUCH_MORE = 2  # times as many reads of a guide speak for the other side of a border
+
 
 @dataclass(frozen=True)
 class Sequencing:
@@ -86,8 +88,8 @@ def call_reads(
 
     Parameters
     ----------
-    bases : one row per spot: `plate, well, tile, read, cell, cell_near, i, j,
-        peak` and an intensity column for each cycle and base.
+    bases : one row per spot: `plate, well, tile, read, cell, i, j, peak`, the
+        neighbours `cell_near_0` and on, and an intensity column for each cycle and base.
     library : `sgRNA, gene_symbol, barcode`, for dual barcodes `barcode_recombination`,
         as `lib.shared.library.read_library` gives them.
     max_mismatches : see `lib.sbs.decoding.match_barcodes`.
@@ -125,8 +127,9 @@ def call_reads(
         reads[name] = _look_up(library[column], entry)
     reads["mismatches"] = pd.array(match.mismatches, "Int8")
     reads.loc[entry < 0, "mismatches"] = pd.NA
+    near = bases.filter(regex=r"^cell_near_\d+$").to_numpy().T
     reads["cell"] = settle_borders(
-        bases["tile"].to_numpy(), reads["cell"].to_numpy(), bases["cell_near"].to_numpy(), entry
+        bases["tile"].to_numpy(), reads["cell"].to_numpy(), near, entry
     )
     if sequencing.recombination is not None:
         reads["recombined"] = find_recombined(
@@ -144,10 +147,10 @@ def settle_borders(
     """Cell (n,) of each read, when reads at cell borders have gone to the likelier side.
 
     Cells share borders, and borders are drawn a few pixels wrong: a read may lie in
-    a neighbour of the cell that it comes from. A decoded read goes to the cell that
-    is `near` (0 for none) when that one holds at least twice as many reads of the
-    same guide as its own. Reads outside of cells have no own. `entry` (n,) is the
-    library entry, -1 for none.
+    a neighbour of the cell that it comes from. A decoded read goes to that one of
+    its `near` cells (k, n; 0 for none) that holds most reads of its guide, if it
+    holds at least twice as many as the read's own. Reads outside of cells have no
+    own. `entry` (n,) is the library entry, -1 for none.
     """
     tiles = np.unique(tile, return_inverse=True)[1]
     counted = pd.DataFrame({"tile": tiles, "cell": cell, "entry": entry})
@@ -158,9 +161,12 @@ def settle_borders(
         keys = pd.MultiIndex.from_arrays([tiles, label, entry])
         return counts.reindex(keys, fill_value=0).to_numpy()
 
-    other = support(near)
-    moves = (entry >= 0) & (near > 0) & (other > 0) & (other >= 2 * support(cell))
-    return np.where(moves, near, cell)
+    others = np.stack([support(label) for label in near])
+    best = others.argmax(axis=0)
+    reads = np.arange(len(cell))
+    most = others[best, reads]
+    moves = (most > 0) & (most >= MUCH_MORE * support(cell))
+    return np.where(moves, near[best, reads], cell)
 
 
 def find_recombined(

@@ -18,7 +18,8 @@ from lib.shared.illumination import correct
 # cells; weaker reads are too noisy to be decoded anyway.
 AUTO_DEVIATIONS = 8.0
 
-NEAR_PX = 4  # how far the edge of a cell may be drawn wrong
+NEAR_PX = 8  # how far the edge of a cell may be drawn wrong
+NEAR_CELLS = 3  # so many neighbours of a spot are remembered
 
 
 @dataclass(frozen=True)
@@ -203,8 +204,8 @@ def spots_table(
 ) -> dict[str, np.ndarray]:
     """Columns of the bases table: one row per spot, one intensity column per cycle and base.
 
-    `cells` are the (Y, X) labels that say in which cell a spot lies, and which other
-    one is near (`cell_near`); `place` gives plate, well and tile.
+    `cells` are the (Y, X) labels that say in which cell a spot lies, and which others
+    are near (`cell_near_0` and on, nearest first); `place` gives plate, well and tile.
     """
     row = np.clip(np.rint(spots.i).astype(int), 0, cells.shape[0] - 1)
     column = np.clip(np.rint(spots.j).astype(int), 0, cells.shape[1] - 1)
@@ -213,24 +214,32 @@ def spots_table(
     table |= {
         "read": np.arange(count, dtype=np.int32),
         "cell": cells[row, column].astype(np.int32),
-        "cell_near": other_cell(cells, row, column).astype(np.int32),
         "i": spots.i,
         "j": spots.j,
         "peak": spots.peak,
     }
+    for rank, near in enumerate(near_cells(cells, row, column)):
+        table[f"cell_near_{rank}"] = near.astype(np.int32)
     for t, cycle in enumerate(cycles):
         for c, base in enumerate(bases):
             table[f"{base}_{cycle}"] = np.ascontiguousarray(spots.intensity[:, t, c])
     return table
 
 
-def other_cell(
-    cells: np.ndarray, rows: np.ndarray, columns: np.ndarray, reach: int = NEAR_PX
+def near_cells(
+    cells: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    reach: int = NEAR_PX,
+    most: int = NEAR_CELLS,
 ) -> np.ndarray:
-    """The nearest label but its own within `reach` px of each of (n,) pixels, 0 for none."""
+    """The labels nearest to (n,) pixels, their own left out: (most, n), 0 for none.
+
+    Only labels within `reach` px count, nearest first.
+    """
     padded = np.pad(cells, reach)
     own = cells[rows, columns]
-    found = np.zeros(len(rows), cells.dtype)
+    found = np.zeros((most, len(rows)), cells.dtype)
     offsets = np.arange(-reach, reach + 1)
     around = sorted(
         ((dy, dx) for dy in offsets for dx in offsets if 0 < dy**2 + dx**2 <= reach**2),
@@ -238,5 +247,9 @@ def other_cell(
     )
     for dy, dx in around:
         label = padded[rows + reach + dy, columns + reach + dx]
-        found = np.where((found == 0) & (label != own), label, found)
+        new = (label > 0) & (label != own) & (label != found).all(axis=0)
+        for rank in range(most):  # into the first place that is free
+            here = new & (found[rank] == 0)
+            found[rank, here] = label[here]
+            new &= ~here
     return found

@@ -22,8 +22,9 @@ from lib.simulate.screen import simulate_screen
 REPOSITORY = Path(__file__).parents[2]
 SNAKEFILE = REPOSITORY / "workflow/Snakefile"
 
-# What is asked for where figures are of no interest: all images and tables.
-DATA = ("all_preprocess", "all_sbs")
+EVAL_RULES = ("eval_illumination_sbs", "eval_sbs_well", "eval_sbs", "eval_run")
+# Figures take as long as all the rest, and only one test looks at them.
+DATA = ("--omit-from", *EVAL_RULES)
 
 TINY = replace(
     PRESETS["tiny"], wells=("A1", "B2"), tiles=2, cycles=4, guides=12, phenotype=False, seed=1

@@ -1,7 +1,5 @@
 """A small screen through the real `snakemake`: what it writes, and what it makes again."""
 
-from collections import Counter
-
 import numpy as np
 import pytest
 
@@ -59,11 +57,12 @@ def test_results_are_the_files_of_the_layout_and_no_others(finished):
 
 def test_every_job_leaves_a_log_and_a_tile_takes_four_jobs(screen, finished):
     jobs = screen.plan(*DATA)
-    of_tile = Counter(job.place for job in jobs if job.place.count(" ") == 2 and "ic" not in job.rule)
-    assert of_tile == dict.fromkeys(TILES, 4)
-    of_well = Counter(job.place for job in jobs if job.place.count(" ") == 1)
-    assert of_well == dict.fromkeys(WELLS, 3)
-    assert Counter(job.rule for job in jobs)["calculate_ic_sbs"] == TINY.cycles * len(WELLS)
+    cycles = [f"{well} {cycle}" for well in WELLS for cycle in range(1, TINY.cycles + 1)]
+    assert jobs == (
+        of(["convert_sbs", "align_sbs", "segment_sbs", "detect_spots"], TILES)
+        | of(["extract_metadata_sbs", "call_reads", "call_cells"], WELLS)
+        | of(["calculate_ic_sbs"], cycles)
+    )
     logs = {(path.parent.name, path.stem) for path in finished.results.glob("logs/*/*.log")}
     assert len(logs) == len(jobs)
     assert {rule for rule, _ in logs} == {job.rule for job in jobs}
@@ -72,6 +71,22 @@ def test_every_job_leaves_a_log_and_a_tile_takes_four_jobs(screen, finished):
 
 def test_a_finished_screen_has_nothing_left_to_do(copy):
     assert copy.plan(*DATA) == set()
+
+
+def test_figures_re_run_nothing_else(copy):
+    jobs = of(["eval_sbs"], ["1"]) | {Job("eval_run")}
+    assert copy.plan() == jobs | of(["eval_illumination_sbs", "eval_sbs_well"], WELLS)
+    copy.run()
+    expected = {
+        template.format(plate="1", well=well)
+        for level in (*layout.SBS_EVAL.values(), layout.RUN_EVAL)
+        for template in ([level] if isinstance(level, str) else level.values())
+        for well in TINY.wells
+    }
+    found = {path for path in copy.results.rglob("*") if "eval" in path.relative_to(copy.results).parts}
+    found = {str(path.relative_to(copy.results)) for path in found if path.is_file()}
+    assert found == expected
+    assert all((copy.results / path).stat().st_size > 100 for path in found)
 
 
 def test_images_say_what_they_hold(finished):

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Logistic regression on touching pieces of nuclei (simulated, and manually
-# outlined ones of the 2018 Data Science Bowl), rounded.
+# Set by hand near a logistic regression on touching pieces of nuclei (simulated,
+# and manually outlined ones of the 2018 Data Science Bowl). A third more or
+# less of a weight changes F1 by 0.006 at most; of DIP, unless BIAS follows, by 0.03.
 ROUNDER, NECK, DIP, OVERSIZE, BIAS = 30.0, 4.0, 8.0, -4.0, -11.0
 MOST_ROUNDS = 10
 
