@@ -29,6 +29,7 @@ DATA = ("--omit-from", *EVAL_RULES)
 TINY = replace(
     PRESETS["tiny"], wells=("A1", "B2"), tiles=2, cycles=4, guides=12, phenotype=False, seed=1
 )
+SMALL = replace(TINY, wells=("A1",), cycles=3, guides=4)
 _JOB = re.compile(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", re.MULTILINE)
 _WILDCARDS = re.compile(r"^    wildcards: (.*)$", re.MULTILINE)
 
@@ -185,6 +186,23 @@ def finished(tmp_path_factory, _raw_screen) -> Screen:
         Screen(folder).run(*DATA)
 
     return Screen(_once(tmp_path_factory, "finished_screen", make))
+
+
+@pytest.fixture(scope="session")
+def small_raw(tmp_path_factory) -> Path:
+    """The folder of a screen of one well and three cycles, not yet run. Copy, do not touch."""
+    return _once(tmp_path_factory, "small_raw", lambda folder: _simulate(folder, SMALL))
+
+
+@pytest.fixture(scope="session")
+def small_finished(tmp_path_factory, small_raw) -> Screen:
+    """The small screen after a run without disturbance. Look, do not touch."""
+
+    def make(folder: Path) -> None:
+        shutil.copytree(small_raw, folder, dirs_exist_ok=True)
+        Screen(folder).run(*DATA)
+
+    return Screen(_once(tmp_path_factory, "small_finished", make))
 
 
 @pytest.fixture

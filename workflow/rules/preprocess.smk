@@ -32,8 +32,9 @@ if SAMPLES["sbs"]:
         input:
             lambda wildcards: raw_paths("sbs", wildcards, [wildcards.tile], CYCLES),
         output:
-            expand(
-                PREPROCESS_OUTPUTS_MAPPED["convert_sbs"], cycle=CYCLES, allow_missing=True
+            # A mark such as temp() goes around expand(), not into it.
+            PREPROCESS_OUTPUT_MAPPINGS.get("convert_sbs", list)(
+                expand(PREPROCESS_OUTPUTS["convert_sbs"], cycle=CYCLES, allow_missing=True)
             ),
         params:
             parts=lambda wildcards: [
