@@ -57,7 +57,7 @@ def match_barcodes(barcodes: np.ndarray, library: np.ndarray, max_mismatches: in
     found = np.full(len(distinct), -1)
     distance = np.full(len(distinct), -1, np.int8)
     pending = np.arange(len(distinct))
-    for d in range(max_mismatches + 1):
+    for d in range(min(max_mismatches, known.shape[1]) + 1):
         hits, at = _search_at(distinct[pending], codes, known.shape[1], d)
         # A hit at this distance ends the search, whether it is alone or not.
         alone = (hits == 1) & (names[at] >= 0)
