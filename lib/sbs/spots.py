@@ -16,7 +16,7 @@ from lib.shared.illumination import correct
 # Standard deviations above the median of the score that a peak must reach under
 # "auto". Clear of the noise of some 10^6 pixels and of the brighter noise inside
 # cells; weaker reads are too noisy to be decoded anyway.
-AUTO_DEVIATIONS = 8.0
+AUTO_DEVIATIONS = 6.0
 
 NEAR_PX = 8  # how far the edge of a cell may be drawn wrong
 NEAR_CELLS = 3  # so many neighbours of a spot are remembered

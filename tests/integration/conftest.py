@@ -53,8 +53,8 @@ class Screen:
 
     def command(self, *arguments: str) -> list[str]:
         # The workflow's own profile is picked up by itself, as for a user.
-        fixed = ["--snakefile", str(SNAKEFILE), "--configfile", "config.yml"]
-        return [sys.executable, "-m", "snakemake", *arguments, *fixed]
+        config = ["--configfile", "config.yml"] if (self.folder / "config.yml").exists() else []
+        return [sys.executable, "-m", "snakemake", *arguments, "--snakefile", str(SNAKEFILE), *config]
 
     def start(self, *arguments: str) -> subprocess.Popen:
         """Start `snakemake` in a process group of its own, its output in `output.txt`."""
@@ -119,12 +119,16 @@ class Screen:
         path.write_text("".join(change(path.read_text().splitlines(keepends=True))))
 
     def contents(self) -> dict[str, bytes]:
-        """The bytes of every image and table, by path under the results; no costs, no figures."""
+        """The bytes of every image and table, by path under the results; no costs, no figures.
+
+        What a killed job was writing stays in a hidden folder, where nobody looks for results.
+        """
         return {
             str(path.relative_to(self.results)): path.read_bytes()
             for path in sorted(self.results.rglob("*"))
             if path.suffix in (".tiff", ".parquet", ".tsv")
             and not {"benchmarks", "eval"} & set(path.relative_to(self.results).parts)
+            and not path.parent.name.startswith(".")
         }
 
 

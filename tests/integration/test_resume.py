@@ -51,29 +51,27 @@ def fresh(tmp_path, small_raw) -> Screen:
     return Screen(Path(shutil.copytree(small_raw, tmp_path / "screen")))
 
 
-@pytest.mark.parametrize(
-    "reached",
-    [
-        "preprocess/images/sbs/*T-1_C-1__image.tiff",
-        "sbs/images/*__nuclei.tiff",
-        "sbs/parquets/*__reads.parquet",
-    ],
-    ids=["converting", "segmenting", "calling"],
-)
-def test_a_killed_run_is_finished_by_the_same_command(fresh, small_finished, reached):
-    undisturbed = small_finished.contents()
-    run = fresh.start(*DATA, "--cores", "2")
-    wait_until(lambda: any(fresh.results.glob(reached)), run)
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
-    left = visible(fresh)
-    assert 0 < len(left) < len(ALL_FILES)
-    check_whole(left, undisturbed, fresh.results)
+# A run is killed when the first of these is there, run again, killed at the second...
+MILESTONES = [
+    "preprocess/images/sbs/*T-1_C-1__image.tiff",
+    "sbs/images/*__nuclei.tiff",
+    "sbs/parquets/*__reads.parquet",
+]
 
-    refused = fresh.call(*DATA, "--cores", "2")
-    assert refused.returncode != 0
-    assert "--unlock" in refused.stdout
-    assert fresh.call("--unlock").returncode == 0
+
+def test_a_run_killed_again_and_again_ends_like_one_left_alone(fresh, small_finished):
+    undisturbed = small_finished.contents()
+    for milestone in MILESTONES:
+        run = fresh.start(*DATA, "--cores", "2")
+        wait_until(lambda milestone=milestone: any(fresh.results.glob(milestone)), run)
+        processes = [psutil.Process(run.pid), *psutil.Process(run.pid).children(recursive=True)]
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        assert psutil.wait_procs(processes, DEADLINE_S)[1] == []
+        left = visible(fresh)
+        assert 0 < len(left) < len(ALL_FILES)
+        check_whole(left, undisturbed, fresh.results)
+        assert fresh.call("--unlock").returncode == 0
     fresh.run(*DATA)
     assert fresh.contents() == undisturbed
 

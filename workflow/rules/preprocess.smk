@@ -34,7 +34,9 @@ if SAMPLES["sbs"]:
         output:
             # A mark such as temp() goes around expand(), not into it.
             PREPROCESS_OUTPUT_MAPPINGS.get("convert_sbs", list)(
-                expand(PREPROCESS_OUTPUTS["convert_sbs"], cycle=CYCLES, allow_missing=True)
+                expand(
+                    PREPROCESS_OUTPUTS["convert_sbs"], cycle=CYCLES, allow_missing=True
+                )
             ),
         params:
             parts=lambda wildcards: [
