@@ -18,7 +18,7 @@ def raw_sources(
     """The parts of one image, with words that say in messages which row they come from."""
     from lib.preprocess.readers import RawSource
 
-    words = [f"{key} {place[key]}" for key in ("plate", "well", "tile") if key in place.keys()]
+    words = [f"{key} {place[key]}" for key in ("plate", "well", "tile") if key in place]
     words += [] if cycle is None else [f"cycle {cycle}"]
     row = f"{sheet}, {', '.join(words)}"
     return [

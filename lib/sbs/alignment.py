@@ -264,8 +264,10 @@ def alignment_table(
     count = len(channel_names)
     measured = np.isfinite(alignment.residual)
     level = np.array(
-        [np.median(row[ok]) if ok.any() else np.inf
-         for row, ok in zip(alignment.residual, measured, strict=True)]
+        [
+            np.median(row[ok]) if ok.any() else np.inf
+            for row, ok in zip(alignment.residual, measured, strict=True)
+        ]
     )
     return {
         "cycle": np.repeat(list(cycles), count),

@@ -128,9 +128,7 @@ def call_reads(
     reads["mismatches"] = pd.array(match.mismatches, "Int8")
     reads.loc[entry < 0, "mismatches"] = pd.NA
     near = bases.filter(regex=r"^cell_near_\d+$").to_numpy().T
-    reads["cell"] = settle_borders(
-        bases["tile"].to_numpy(), reads["cell"].to_numpy(), near, entry
-    )
+    reads["cell"] = settle_borders(bases["tile"].to_numpy(), reads["cell"].to_numpy(), near, entry)
     if sequencing.recombination is not None:
         reads["recombined"] = find_recombined(
             part(barcodes, sequencing.recombination),

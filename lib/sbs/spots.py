@@ -96,7 +96,9 @@ def log_filter(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Laplacian of Gaussian, negated and clipped at zero, of each plane of (T, C, Y, X).
 
-    A (C, Y, X) illumination `field` is divided out first. `sigma` is in px. Returns the filtered stack as float32 and the standard deviation (C,) of the
+    A (C, Y, X) illumination `field` is divided out first. `sigma` is in px.
+
+    Returns the filtered stack as float32 and the standard deviation (C,) of the
     noise of each filtered channel before the clip: from the median absolute
     deviation, the median over cycles.
     """

@@ -23,7 +23,8 @@ def reduce_tile(tile: np.ndarray) -> np.ndarray:
     height, width = tile.shape[1:]
     longer = max(height, width)
     size = max(round(GRID * width / longer), 1), max(round(GRID * height / longer), 1)
-    return np.stack([cv2.resize(c.astype(np.float32), size, interpolation=cv2.INTER_AREA) for c in tile])
+    planes = (plane.astype(np.float32) for plane in tile)
+    return np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes])
 
 
 def estimate_field(reduced: Iterable[np.ndarray], shape: tuple[int, int]) -> np.ndarray:

@@ -114,7 +114,9 @@ def _info(tiff: tifffile.TiffFile) -> ImageInfo:
         # tifffile drops axes of length one; our own tag tells what was written.
         axes, written = page.software.removeprefix(SOFTWARE).split()
         shape = tuple(map(int, written.split("x")))
-    return ImageInfo(axes, shape, series.dtype, _pixel_size(page), _channel_names(tiff, axes, shape))
+    return ImageInfo(
+        axes, shape, series.dtype, _pixel_size(page), _channel_names(tiff, axes, shape)
+    )
 
 
 def _pixel_size(page: tifffile.TiffPage) -> tuple[float, float] | None:

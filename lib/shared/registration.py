@@ -37,9 +37,12 @@ def spectrum(image: np.ndarray) -> np.ndarray:
 
 
 def measure_shift(
-    reference: np.ndarray, moving: np.ndarray, max_shift: float, around: tuple = (0.0, 0.0)
+    reference: np.ndarray,
+    moving: np.ndarray,
+    max_shift: float,
+    centre: tuple[float, float] = (0.0, 0.0),
 ) -> Shift:
-    """Shift of one `spectrum` against another, at most `max_shift` px from `around` per axis.
+    """Shift of one `spectrum` against another, at most `max_shift` px from `centre` per axis.
 
     The peak of the cross-correlation is refined by a parabola through the
     logarithm of its neighbours, exact for a Gaussian peak. No spectral
@@ -49,12 +52,13 @@ def measure_shift(
     surface = cv2.idft(cv2.mulSpectrums(moving, reference, 0, conjB=True), flags=cv2.DFT_SCALE)
     height, width = surface.shape
     surface *= height * width  # unit-norm images: now in units of correlation
-    rows = _lags(height, around[0], max_shift)
-    columns = _lags(width, around[1], max_shift)
+    rows = _lags(height, centre[0], max_shift)
+    columns = _lags(width, centre[1], max_shift)
     window = surface[np.ix_(rows % height, columns % width)]
     y, x = np.unravel_index(np.argmax(window), window.shape)
     row, column = rows[y], columns[x]
-    near = surface[np.ix_((row + [-1, 0, 1]) % height, (column + [-1, 0, 1]) % width)]
+    around = np.arange(-1, 2)
+    near = surface[np.ix_((row + around) % height, (column + around) % width)]
     noise = float(surface[::7, ::5].std())
     peak = float(near[1, 1])
     return Shift(
@@ -109,9 +113,9 @@ def blur(image: np.ndarray, sigma: float) -> np.ndarray:
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _lags(size: int, around: float, max_shift: float) -> np.ndarray:
+def _lags(size: int, centre: float, max_shift: float) -> np.ndarray:
     reach = min(round(max_shift), (size - 1) // 2)
-    return np.arange(-reach, reach + 1) + round(around)
+    return np.arange(-reach, reach + 1) + round(centre)
 
 
 def _vertex(values: np.ndarray) -> float:

@@ -97,7 +97,8 @@ def _summary(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     scores = score_screen(options.out_dir, options.results_dir)
     lines = summarise(options.results_dir, scores)
-    lines += [f"{name:<18}{path}" for name, _, path in (text.partition("=") for text in options.show)]
+    shown = (text.partition("=") for text in options.show)
+    lines += [f"{name:<18}{path}" for name, _, path in shown]
     sys.stdout.write("\n" + "\n".join(lines) + "\n\n")
 
 

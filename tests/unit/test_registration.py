@@ -38,7 +38,7 @@ def test_shift_is_measured_to_hundredths(dy, dx, shape):
 def test_shift_search_is_bounded():
     still, moved = spectrum(scene((96, 96))), spectrum(scene((96, 96), (9, 0)))
     assert abs(measure_shift(still, moved, 4).dy) <= 4.5
-    assert measure_shift(still, moved, 4, around=(8, 0)).dy == pytest.approx(9, abs=0.05)
+    assert measure_shift(still, moved, 4, centre=(8, 0)).dy == pytest.approx(9, abs=0.05)
 
 
 def test_constant_image_gives_no_clear_shift():

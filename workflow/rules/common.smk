@@ -21,6 +21,10 @@ ROOT = Path(config["all"]["root_fp"])
 SAMPLES = {"sbs": INPUTS.sbs, "phenotype": INPUTS.phenotype}
 
 
+# `--software-deployment-method conda` runs jobs in the environment of environment.yml.
+ENVIRONMENT = "poolscope"
+
+
 wildcard_constraints:
     plate=r"[^_/]+",
     well=r"[^_/]+",
@@ -30,7 +34,9 @@ wildcard_constraints:
 
 def rooted(outputs):
     """The templates of layout.py under the results root."""
-    return {stage: [str(ROOT / path) for path in paths] for stage, paths in outputs.items()}
+    return {
+        stage: [str(ROOT / path) for path in paths] for stage, paths in outputs.items()
+    }
 
 
 def rooted_one(paths):
@@ -99,8 +105,49 @@ def of_wells(template, module):
     ]
 
 
+def raw_paths(module, wildcards, tiles, cycles):
+    """The distinct raw files of some tiles of a well."""
+    place = wildcards.plate, wildcards.well
+    rows = (
+        row
+        for tile in tiles
+        for cycle in cycles
+        for row in SAMPLES[module].sources(*place, tile, cycle)
+    )
+    return list(dict.fromkeys(row.path for row in rows))
+
+
+def raw_parts(module, wildcards, tile, cycle):
+    """What a script needs to find one image in the raw files.
+
+    Plain values without row numbers: a row added to the sheet re-runs no other tile.
+    """
+    rows = SAMPLES[module].sources(wildcards.plate, wildcards.well, tile, cycle)
+    return [(row.path, row.channel, row.z, row.position) for row in rows]
+
+
+def tiles_of(module, wildcards):
+    return SAMPLES[module].tiles(wildcards.plate, wildcards.well)
+
+
+def ic_fields_sbs(cycles):
+    """Illumination fields of some cycles; none when they are not corrected."""
+    corrected = cycles if config["sbs"]["illumination_correction"] else []
+    return expand(
+        PREPROCESS_OUTPUTS["calculate_ic_sbs"], cycle=corrected, allow_missing=True
+    )
+
+
+def figure(path, caption, category, label, *by):
+    """An output shown in the report, labelled by what it shows and of which plate and well."""
+    labels = {"shows": label} | {key: f"{{{key}}}" for key in by}
+    return report(
+        path, caption=f"../report/{caption}.rst", category=category, labels=labels
+    )
+
+
 def settings(module, *keys):
-    """The config keys that a rule depends on: changing one re-runs the rule, others do not."""
+    """The config keys that a job depends on; changing any other one does not re-run it."""
     return {key: config[module][key] for key in keys}
 
 

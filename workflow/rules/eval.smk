@@ -1,12 +1,4 @@
 # Figures and tables of `snakemake --report`. Captions are in workflow/report.
-
-
-def figure(path, caption, category, label, *by):
-    """An output shown in the report, labelled by what it shows and of which plate and well."""
-    labels = {"shows": label} | {key: "{" + key + "}" for key in by}
-    return report(path, caption=f"../report/{caption}.rst", category=category, labels=labels)
-
-
 if SAMPLES["sbs"]:
     PLATE_FIGURES = {
         "cells_per_well": ("plate_heatmap", "2 Plates", "cells"),
@@ -16,7 +8,11 @@ if SAMPLES["sbs"]:
         "residuals": ("residuals", "4 Alignment", "residuals"),
         "base_composition": ("base_composition", "5 Sequencing", "bases per cycle"),
         "base_quality": ("base_quality", "5 Sequencing", "quality per cycle"),
-        "mapping_thresholds": ("mapping_thresholds", "6 Mapping", "mapping against threshold"),
+        "mapping_thresholds": (
+            "mapping_thresholds",
+            "6 Mapping",
+            "mapping against threshold",
+        ),
         "cell_calls": ("cells", "7 Cells", "reads and calls of cells"),
         "representation": ("representation", "8 Library", "cells per guide and gene"),
     }
@@ -36,12 +32,21 @@ if SAMPLES["sbs"]:
             alignment=of_tiles_of_plate(SBS_OUTPUTS["align_sbs"][1], "sbs"),
             library=config["sbs"]["barcode_library_fp"],
         output:
-            counts=SBS_EVAL["plate"]["counts"],
-            flagged=SBS_EVAL["plate"]["flagged"],
             **{
                 name: figure(SBS_EVAL["plate"][name], *shown, "plate")
                 for name, shown in PLATE_FIGURES.items()
             },
+            counts=SBS_EVAL["plate"]["counts"],
+            flagged=SBS_EVAL["plate"]["flagged"],
+        log:
+            ROOT / "logs/eval_sbs/P-{plate}.log",
+        benchmark:
+            ROOT / "benchmarks/eval_sbs/P-{plate}.tsv"
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=lambda wildcards, attempt: 4000 * attempt,
+            runtime=30,
         params:
             tiles=lambda wildcards: [
                 (well, tile)
@@ -51,13 +56,6 @@ if SAMPLES["sbs"]:
             reference_cycle=INPUTS.reference_cycle,
             sequencing=SEQUENCED,
             limit=config["sbs"]["residual_limit_px"],
-        log:
-            ROOT / "logs/eval_sbs/P-{plate}.log",
-        benchmark:
-            ROOT / "benchmarks/eval_sbs/P-{plate}.tsv"
-        resources:
-            mem_mb=lambda wildcards, attempt: 4000 * attempt,
-            runtime=30,
         script:
             "../scripts/eval/eval_sbs.py"
 
@@ -72,59 +70,96 @@ if SAMPLES["sbs"]:
                 name: figure(SBS_EVAL["well"][name], *shown, "plate", "well")
                 for name, shown in WELL_FIGURES.items()
             },
+        log:
+            ROOT / "logs/eval_sbs_well/P-{plate}_W-{well}.log",
+        benchmark:
+            ROOT / "benchmarks/eval_sbs_well/P-{plate}_W-{well}.tsv"
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=megabytes(1000, 10, "sbs"),
+            runtime=30,
         params:
             # The tile that is shown is chosen by the tables above, which exist only after
             # the images of all tiles.
-            tiles=lambda wildcards: SAMPLES["sbs"].tiles(wildcards.plate, wildcards.well),
+            tiles=lambda wildcards: SAMPLES["sbs"].tiles(
+                wildcards.plate, wildcards.well
+            ),
             images={
                 "aligned": SBS_OUTPUTS["align_sbs"][0],
                 "nuclei": SBS_OUTPUTS["segment_sbs"][0],
                 "cells": SBS_OUTPUTS["segment_sbs"][1],
             },
-            settings=settings("sbs", "channel_names", "bases", "dapi_channel", "spot_sigma_px"),
-        log:
-            ROOT / "logs/eval_sbs_well/P-{plate}_W-{well}.log",
-        benchmark:
-            ROOT / "benchmarks/eval_sbs_well/P-{plate}_W-{well}.tsv"
-        resources:
-            mem_mb=megabytes(1000, 10, "sbs"),
-            runtime=30,
+            settings=settings(
+                "sbs", "channel_names", "bases", "dapi_channel", "spot_sigma_px"
+            ),
         script:
             "../scripts/eval/eval_sbs_well.py"
 
     rule eval_illumination_sbs:
         input:
             expand(
-                PREPROCESS_OUTPUTS["calculate_ic_sbs"], cycle=INPUTS.cycles, allow_missing=True
+                PREPROCESS_OUTPUTS["calculate_ic_sbs"],
+                cycle=INPUTS.cycles,
+                allow_missing=True,
             ),
         output:
             figure(
-                SBS_EVAL["illumination"], "illumination", "3 Images", "illumination", "plate", "well"
+                SBS_EVAL["illumination"],
+                "illumination",
+                "3 Images",
+                "illumination",
+                "plate",
+                "well",
             ),
-        params:
-            cycles=INPUTS.cycles,
         log:
             ROOT / "logs/eval_illumination_sbs/P-{plate}_W-{well}.log",
         benchmark:
             ROOT / "benchmarks/eval_illumination_sbs/P-{plate}_W-{well}.tsv"
+        conda:
+            ENVIRONMENT
         resources:
             mem_mb=lambda wildcards, attempt: 1000 * attempt,
             runtime=10,
+        params:
+            cycles=INPUTS.cycles,
         script:
             "../scripts/eval/eval_illumination.py"
 
 
 rule eval_run:
     input:
-        counts=targets({"counts": [SBS_EVAL["plate"]["counts"]]}, "sbs") if SAMPLES["sbs"] else [],
-        flagged=targets({"flagged": [SBS_EVAL["plate"]["flagged"]]}, "sbs")
-        if SAMPLES["sbs"]
-        else [],
+        counts=(
+            targets({"counts": [SBS_EVAL["plate"]["counts"]]}, "sbs")
+            if SAMPLES["sbs"]
+            else []
+        ),
+        flagged=(
+            targets({"flagged": [SBS_EVAL["plate"]["flagged"]]}, "sbs")
+            if SAMPLES["sbs"]
+            else []
+        ),
     output:
         summary=figure(RUN_EVAL["summary"], "summary", "1 Overview", "summary"),
-        tiles=figure(RUN_EVAL["tiles"], "flagged_tiles", "4 Alignment", "skipped and doubtful tiles"),
-        parameters=figure(RUN_EVAL["parameters"], "parameters", "9 Run", "parameters and versions"),
+        tiles=figure(
+            RUN_EVAL["tiles"],
+            "flagged_tiles",
+            "4 Alignment",
+            "skipped and doubtful tiles",
+        ),
+        parameters=figure(
+            RUN_EVAL["parameters"], "parameters", "9 Run", "parameters and versions"
+        ),
         costs=figure(RUN_EVAL["costs"], "benchmarks", "9 Run", "seconds and gigabytes"),
+    log:
+        ROOT / "logs/eval_run.log",
+    benchmark:
+        ROOT / "benchmarks/eval_run/all.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=10,
     params:
         config=config,
         defaults=schema_defaults(SCHEMA),
@@ -135,12 +170,5 @@ rule eval_run:
             for tile in samples.skipped
         ],
         benchmarks=str(ROOT / "benchmarks"),
-    log:
-        ROOT / "logs/eval_run.log",
-    benchmark:
-        ROOT / "benchmarks/eval_run/all.tsv"
-    resources:
-        mem_mb=lambda wildcards, attempt: 1000 * attempt,
-        runtime=10,
     script:
         "../scripts/eval/eval_run.py"

@@ -1,31 +1,5 @@
 from lib.shared.illumination import sample_tiles
 
-
-def raw_paths(module, wildcards, tiles, cycles):
-    """The distinct raw files of some tiles of a well."""
-    place = wildcards.plate, wildcards.well
-    rows = (
-        row
-        for tile in tiles
-        for cycle in cycles
-        for row in SAMPLES[module].sources(*place, tile, cycle)
-    )
-    return list(dict.fromkeys(row.path for row in rows))
-
-
-def raw_parts(module, wildcards, tile, cycle):
-    """What a script needs to find one image in the raw files.
-
-    Plain values without row numbers: a row added to the sheet re-runs no other tile.
-    """
-    rows = SAMPLES[module].sources(wildcards.plate, wildcards.well, tile, cycle)
-    return [(row.path, row.channel, row.z, row.position) for row in rows]
-
-
-def tiles_of(module, wildcards):
-    return SAMPLES[module].tiles(wildcards.plate, wildcards.well)
-
-
 if SAMPLES["sbs"]:
 
     rule convert_sbs:
@@ -38,6 +12,15 @@ if SAMPLES["sbs"]:
                     PREPROCESS_OUTPUTS["convert_sbs"], cycle=CYCLES, allow_missing=True
                 )
             ),
+        log:
+            ROOT / "logs/convert_sbs/P-{plate}_W-{well}_T-{tile}.log",
+        benchmark:
+            ROOT / "benchmarks/convert_sbs/P-{plate}_W-{well}_T-{tile}.tsv"
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=lambda wildcards, attempt: 600 * attempt,
+            runtime=10,
         params:
             parts=lambda wildcards: [
                 raw_parts("sbs", wildcards, wildcards.tile, cycle) for cycle in CYCLES
@@ -46,21 +29,25 @@ if SAMPLES["sbs"]:
             cycles=CYCLES,
             settings=settings("preprocess", "z", "sbs_pixel_size_um"),
             channels=settings("sbs", "channel_names", "bases", "no_dapi_cycles"),
-        log:
-            ROOT / "logs/convert_sbs/P-{plate}_W-{well}_T-{tile}.log",
-        benchmark:
-            ROOT / "benchmarks/convert_sbs/P-{plate}_W-{well}_T-{tile}.tsv"
-        resources:
-            mem_mb=lambda wildcards, attempt: 600 * attempt,
-            runtime=10,
         script:
             "../scripts/preprocess/convert_sbs.py"
 
     rule extract_metadata_sbs:
         input:
-            lambda wildcards: raw_paths("sbs", wildcards, tiles_of("sbs", wildcards), CYCLES),
+            lambda wildcards: raw_paths(
+                "sbs", wildcards, tiles_of("sbs", wildcards), CYCLES
+            ),
         output:
             PREPROCESS_OUTPUTS_MAPPED["extract_metadata_sbs"],
+        log:
+            ROOT / "logs/extract_metadata_sbs/P-{plate}_W-{well}.log",
+        benchmark:
+            ROOT / "benchmarks/extract_metadata_sbs/P-{plate}_W-{well}.tsv"
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=lambda wildcards, attempt: 500 * attempt,
+            runtime=30,
         params:
             parts=lambda wildcards: {
                 (tile, cycle): raw_parts("sbs", wildcards, tile, cycle)
@@ -69,13 +56,6 @@ if SAMPLES["sbs"]:
             },
             sheet=config["preprocess"]["sbs_samples_fp"],
             pixel_size_um=config["preprocess"]["sbs_pixel_size_um"],
-        log:
-            ROOT / "logs/extract_metadata_sbs/P-{plate}_W-{well}.log",
-        benchmark:
-            ROOT / "benchmarks/extract_metadata_sbs/P-{plate}_W-{well}.tsv"
-        resources:
-            mem_mb=lambda wildcards, attempt: 500 * attempt,
-            runtime=30,
         script:
             "../scripts/preprocess/extract_metadata.py"
 
@@ -98,6 +78,8 @@ if SAMPLES["sbs"]:
             ROOT / "logs/calculate_ic_sbs/P-{plate}_W-{well}_C-{cycle}.log",
         benchmark:
             ROOT / "benchmarks/calculate_ic_sbs/P-{plate}_W-{well}_C-{cycle}.tsv"
+        conda:
+            ENVIRONMENT
         resources:
             mem_mb=lambda wildcards, attempt: 500 * attempt,
             runtime=30,

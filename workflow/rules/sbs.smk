@@ -3,14 +3,11 @@ from lib.sbs.segmentation_images import cytoplasm_cycles
 if SAMPLES["sbs"]:
     REFERENCE_CYCLE = INPUTS.reference_cycle
 
-    def ic_fields_sbs(cycles):
-        """Illumination fields of some cycles; none when they are not corrected."""
-        wanted = cycles if config["sbs"]["illumination_correction"] else []
-        return expand(PREPROCESS_OUTPUTS["calculate_ic_sbs"], cycle=wanted, allow_missing=True)
-
     SEQUENCED = {
         "cycles": CYCLES,
-        **settings("sbs", "bases", "failed_cycles", "mapping_cycles", "recombination_cycles"),
+        **settings(
+            "sbs", "bases", "failed_cycles", "mapping_cycles", "recombination_cycles"
+        ),
     }
 
     rule align_sbs:
@@ -19,6 +16,15 @@ if SAMPLES["sbs"]:
         output:
             aligned=SBS_OUTPUTS_MAPPED["align_sbs"][0],
             alignment=SBS_OUTPUTS_MAPPED["align_sbs"][1],
+        log:
+            ROOT / "logs/align_sbs/P-{plate}_W-{well}_T-{tile}.log",
+        benchmark:
+            ROOT / "benchmarks/align_sbs/P-{plate}_W-{well}_T-{tile}.tsv"
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=megabytes(300, 14, "sbs"),
+            runtime=10,
         params:
             cycles=CYCLES,
             reference_cycle=REFERENCE_CYCLE,
@@ -31,18 +37,14 @@ if SAMPLES["sbs"]:
                 "residual_limit_px",
                 "chromatic_alignment",
             ),
-        log:
-            ROOT / "logs/align_sbs/P-{plate}_W-{well}_T-{tile}.log",
-        benchmark:
-            ROOT / "benchmarks/align_sbs/P-{plate}_W-{well}_T-{tile}.tsv"
-        resources:
-            mem_mb=megabytes(300, 14, "sbs"),
-            runtime=10,
         script:
             "../scripts/sbs/align_sbs.py"
 
     # Indices of the cycles that cells are found on: nuclei on the first of them.
-    SEGMENT_SBS_CYCLES = [CYCLES.index(REFERENCE_CYCLE), *cytoplasm_cycles(len(CYCLES))]
+    SEGMENT_SBS_CYCLES = [
+        CYCLES.index(REFERENCE_CYCLE),
+        *cytoplasm_cycles(len(CYCLES)),
+    ]
     SEGMENT_SBS_INPUT = dict(
         aligned=SBS_OUTPUTS["align_sbs"][0],
         ic_fields=ic_fields_sbs([CYCLES[index] for index in SEGMENT_SBS_CYCLES]),
@@ -59,17 +61,19 @@ if SAMPLES["sbs"]:
             cells=SBS_OUTPUTS_MAPPED["segment_sbs"][1],
             stats=SBS_OUTPUTS_MAPPED["segment_sbs"][2],
             info=SBS_OUTPUTS_MAPPED["segment_sbs"][3],
-        params:
-            cycles=SEGMENT_SBS_CYCLES,
-            settings=SEGMENT_SBS_SETTINGS,
         log:
             ROOT / "logs/segment_sbs/P-{plate}_W-{well}_T-{tile}.log",
         benchmark:
             ROOT / "benchmarks/segment_sbs/P-{plate}_W-{well}_T-{tile}.tsv"
+        conda:
+            ENVIRONMENT
         resources:
             mem_mb=megabytes(segmentation_resources("sbs")["base_mb"], 8, "sbs"),
             runtime=10,
             gpu=segmentation_resources("sbs")["gpu"],
+        params:
+            cycles=SEGMENT_SBS_CYCLES,
+            settings=SEGMENT_SBS_SETTINGS,
         script:
             "../scripts/sbs/segment_sbs.py"
 
@@ -95,16 +99,18 @@ if SAMPLES["sbs"]:
             **DETECT_SPOTS_INPUT,
         output:
             bases=SBS_OUTPUTS_MAPPED["detect_spots"][0],
-        params:
-            cycles=CYCLES,
-            settings=DETECT_SPOTS_SETTINGS,
         log:
             ROOT / "logs/detect_spots/P-{plate}_W-{well}_T-{tile}.log",
         benchmark:
             ROOT / "benchmarks/detect_spots/P-{plate}_W-{well}_T-{tile}.tsv"
+        conda:
+            ENVIRONMENT
         resources:
             mem_mb=megabytes(300, 10, "sbs"),
             runtime=10,
+        params:
+            cycles=CYCLES,
+            settings=DETECT_SPOTS_SETTINGS,
         script:
             "../scripts/sbs/detect_spots.py"
 
@@ -117,19 +123,23 @@ if SAMPLES["sbs"]:
                 **SEGMENT_SBS_INPUT,
             output:
                 corrected=SBS_OUTPUTS_MAPPED["apply_ic_field_sbs"][0],
-            params:
-                cycles=SEGMENT_SBS_CYCLES,
-                settings=SEGMENT_SBS_SETTINGS,
             log:
                 ROOT / "logs/apply_ic_field_sbs/P-{plate}_W-{well}_T-{tile}.log",
+            conda:
+                ENVIRONMENT
             resources:
                 mem_mb=megabytes(300, 5, "sbs"),
                 runtime=10,
+            params:
+                cycles=SEGMENT_SBS_CYCLES,
+                settings=SEGMENT_SBS_SETTINGS,
             script:
                 "../scripts/sbs/segment_sbs.py"
 
     SPOT_IMAGES = {
-        stage: SBS_OUTPUTS_MAPPED[stage][0] for stage in SBS_WANTED if stage != "apply_ic_field_sbs"
+        stage: SBS_OUTPUTS_MAPPED[stage][0]
+        for stage in SBS_WANTED
+        if stage != "apply_ic_field_sbs"
     }
     if SPOT_IMAGES:
 
@@ -138,14 +148,16 @@ if SAMPLES["sbs"]:
                 **DETECT_SPOTS_INPUT,
             output:
                 **SPOT_IMAGES,
-            params:
-                cycles=CYCLES,
-                settings=DETECT_SPOTS_SETTINGS,
             log:
                 ROOT / "logs/detect_spots_images/P-{plate}_W-{well}_T-{tile}.log",
+            conda:
+                ENVIRONMENT
             resources:
                 mem_mb=megabytes(300, 12, "sbs"),
                 runtime=10,
+            params:
+                cycles=CYCLES,
+                settings=DETECT_SPOTS_SETTINGS,
             script:
                 "../scripts/sbs/detect_spots.py"
 
@@ -156,16 +168,18 @@ if SAMPLES["sbs"]:
         output:
             reads=SBS_OUTPUTS_MAPPED["call_reads"][0],
             decoding=SBS_OUTPUTS_MAPPED["call_reads"][1],
-        params:
-            sequencing=SEQUENCED,
-            settings=settings("sbs", "call_reads_method", "max_mismatches"),
         log:
             ROOT / "logs/call_reads/P-{plate}_W-{well}.log",
         benchmark:
             ROOT / "benchmarks/call_reads/P-{plate}_W-{well}.tsv"
+        conda:
+            ENVIRONMENT
         resources:
             mem_mb=lambda wildcards, attempt: 2000 * attempt,
             runtime=30,
+        params:
+            sequencing=SEQUENCED,
+            settings=settings("sbs", "call_reads_method", "max_mismatches"),
         script:
             "../scripts/sbs/call_reads.py"
 
@@ -177,15 +191,17 @@ if SAMPLES["sbs"]:
         output:
             cells=SBS_OUTPUTS_MAPPED["call_cells"][0],
             info=SBS_OUTPUTS_MAPPED["call_cells"][1],
-        params:
-            reference_cycle=REFERENCE_CYCLE,
-            settings=settings("sbs", "call_cells_by", "min_quality"),
         log:
             ROOT / "logs/call_cells/P-{plate}_W-{well}.log",
         benchmark:
             ROOT / "benchmarks/call_cells/P-{plate}_W-{well}.tsv"
+        conda:
+            ENVIRONMENT
         resources:
             mem_mb=lambda wildcards, attempt: 2000 * attempt,
             runtime=30,
+        params:
+            reference_cycle=REFERENCE_CYCLE,
+            settings=settings("sbs", "call_cells_by", "min_quality"),
         script:
             "../scripts/sbs/call_cells.py"

@@ -1,5 +1,6 @@
 SBS_EVAL = {
-    level: rooted_one(layout.SBS_EVAL[level]) for level in ("plate", "well", "illumination")
+    level: rooted_one(layout.SBS_EVAL[level])
+    for level in ("plate", "well", "illumination")
 }
 RUN_EVAL = rooted_one(layout.RUN_EVAL)
 

@@ -6,7 +6,9 @@ SBS_OPTIONAL = [
     "find_peaks",
     "max_filter",
 ]
-SBS_WANTED = [stage for stage in SBS_OPTIONAL if "sbs" in config and stage in wanted("sbs")]
+SBS_WANTED = [
+    stage for stage in SBS_OPTIONAL if "sbs" in config and stage in wanted("sbs")
+]
 SBS_OUTPUT_MAPPINGS = {}
 SBS_OUTPUTS_MAPPED = mapped(SBS_OUTPUTS, SBS_OUTPUT_MAPPINGS)
 

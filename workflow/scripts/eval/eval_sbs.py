@@ -7,7 +7,7 @@ from lib.qc.style import place, write_figure
 from lib.sbs.reads import Sequencing
 from lib.shared.library import read_library
 from lib.shared.logging import job_log
-from lib.shared.tables import read_table, read_tables, write_table
+from lib.shared.tables import read_tables, write_table
 
 with job_log(snakemake.log[0]):
     plate, output, params = snakemake.wildcards.plate, snakemake.output, snakemake.params

@@ -31,9 +31,11 @@ with job_log(snakemake.log[0]) as log:
     preview = plot_preview(aligned, names, bases, nuclei, labels, info, reads, cells, **shown)
     write_figure(output.preview, preview)
     base_planes = [names.index(base) for base in bases]
-    dapi = base_planes[0] if settings["dapi_channel"] is None else names.index(settings["dapi_channel"])
+    dapi = settings["dapi_channel"]
+    stain = aligned[0, base_planes[0] if dapi is None else names.index(dapi)]
     glow = cytoplasm_image([aligned[t][base_planes] for t in cytoplasm_cycles(len(aligned))])
-    write_figure(output.segmentation, plot_segmentation(aligned[0, dapi], glow, nuclei, labels, **shown))
+    segmentation = plot_segmentation(stain, glow, nuclei, labels, **shown)
+    write_figure(output.segmentation, segmentation)
     filtered, _ = log_filter(aligned[:, base_planes], settings["spot_sigma_px"])
     write_figure(output.spots, plot_spots(filtered, reads, **shown))
     decoding = read_table(snakemake.input.decoding)

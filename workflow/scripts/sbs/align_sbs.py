@@ -29,7 +29,9 @@ with job_log(snakemake.log[0]) as log:
     aligned = apply_alignment(stack, alignment.offsets)
     write_image(snakemake.output.aligned, aligned, "TCYX", first.pixel_size, names)
     table = alignment_table(alignment, cycles, names, settings["residual_limit_px"])
-    place = {key: [snakemake.wildcards[key]] * len(table["dy"]) for key in ("plate", "well", "tile")}
+    place = {
+        key: [snakemake.wildcards[key]] * len(table["dy"]) for key in ("plate", "well", "tile")
+    }
     write_table(snakemake.output.alignment, place | table)
     log.info("largest residual %.2f px", np.nanmax(alignment.residual, initial=0))
     if np.any(table["flagged"]):
