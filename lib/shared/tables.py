@@ -17,6 +17,7 @@ from lib.shared.files import atomic_path
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 Columns = Mapping[str, np.ndarray | Sequence]
 Table = Union[Columns, "pd.DataFrame"]
@@ -28,8 +29,9 @@ KEY_COLUMNS = ("plate", "well", "tile")
 def write_table(path: str | os.PathLike, table: Table) -> None:
     """Write a table of equally long columns to `path` (.parquet or .tsv).
 
-    The file appears whole or not at all. `None` and NaN are nulls in parquet and
-    empty fields in TSV.
+    The file appears whole or not at all. Missing values of a data frame are nulls in
+    parquet, and None and NaN are empty fields in TSV; plain columns for parquet
+    hold numbers or text without nulls.
     """
     suffix = Path(path).suffix
     with atomic_path(path) as part:
@@ -38,7 +40,8 @@ def write_table(path: str | os.PathLike, table: Table) -> None:
             import pyarrow.parquet as pq
 
             if isinstance(table, Mapping):
-                arrow = pa.table({name: pa.array(values) for name, values in table.items()})
+                arrays = [_arrow_array(np.asarray(values)) for values in table.values()]
+                arrow = pa.Table.from_arrays(arrays, names=list(table))
             else:
                 arrow = pa.Table.from_pandas(table, preserve_index=False)
             pq.write_table(arrow, part, compression="zstd")
@@ -82,6 +85,25 @@ def read_rows(path: str | os.PathLike) -> list[dict[str, str]]:
     """Read a small .tsv as a list of rows of text, without pandas."""
     with open(path, newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file, delimiter="\t"))
+
+
+def _arrow_array(values: np.ndarray) -> "pa.Array":
+    """An Arrow array of (n,) numbers or text, made from its buffers.
+
+    `pyarrow.array` imports pandas, which costs more than the rest of a job's start.
+    """
+    import pyarrow as pa
+
+    if values.dtype.kind in "iuf":
+        buffer = pa.py_buffer(np.ascontiguousarray(values))
+        kind = pa.from_numpy_dtype(values.dtype)
+        return pa.Array.from_buffers(kind, len(values), [None, buffer])
+    if values.dtype.kind != "U":
+        raise TypeError(f"plain columns of {values.dtype} are not written to parquet")
+    words = [word.encode() for word in values.tolist()]
+    ends = np.cumsum([0, *map(len, words)], dtype=np.int32)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(words))]
+    return pa.Array.from_buffers(pa.string(), len(words), buffers)
 
 
 def _write_tsv(path: Path, table: Columns) -> None:

@@ -1,0 +1,83 @@
+"""Tables come back as they were written, in both formats, with or without pandas."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib.shared.errors import InputError
+from lib.shared.tables import read_rows, read_table, read_tables, write_table
+
+text = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    words=st.lists(text, max_size=6),
+    number=st.sampled_from([np.int32, np.int64, np.uint16, np.float32, np.float64]),
+)
+def test_plain_columns_to_parquet(tmp_path_factory, words, number):
+    path = tmp_path_factory.mktemp("tables") / "table.parquet"
+    numbers = np.arange(len(words), dtype=number)
+    write_table(path, {"plate": np.array(words, "U8"), "value": numbers})
+    back = read_table(path)
+    assert back["plate"].tolist() == words
+    np.testing.assert_array_equal(back["value"], numbers)
+    assert back["value"].dtype == number
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "tsv"])
+def test_identifiers_stay_text(tmp_path, suffix):
+    frame = pd.DataFrame({"plate": ["01"], "well": ["A1"], "tile": ["007"], "cell": [3]})
+    path = tmp_path / f"table.{suffix}"
+    write_table(path, frame)
+    assert read_table(path).loc[0].tolist() == ["01", "A1", "007", 3]
+
+
+def test_tsv_writes_nulls_as_empty_fields(tmp_path):
+    path = tmp_path / "table.tsv"
+    write_table(path, {"a": [1.5, float("nan")], "b": ["x", None], "c": [True, False]})
+    assert path.read_text() == "a\tb\tc\n1.5\tx\tTrue\n\t\tFalse\n"
+    assert read_rows(path) == [
+        {"a": "1.5", "b": "x", "c": "True"},
+        {"a": "", "b": "", "c": "False"},
+    ]
+
+
+def test_unequal_columns_are_refused_and_leave_nothing(tmp_path):
+    with pytest.raises(ValueError, match="shorter"):
+        write_table(tmp_path / "a.tsv", {"a": [1, 2], "b": [1]})
+    with pytest.raises(ValueError, match=r"\.parquet or \.tsv"):
+        write_table(tmp_path / "a.xlsx", {"a": [1]})
+    with pytest.raises(TypeError, match="not written to parquet"):
+        write_table(tmp_path / "a.parquet", {"a": np.array([None])})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_and_broken_tables_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"absent\.parquet does not exist"):
+        read_table(tmp_path / "absent.parquet")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 nonsense")
+    with pytest.raises(InputError, match=r"broken\.parquet cannot be read"):
+        read_table(tmp_path / "broken.parquet")
+
+
+def test_read_tables_keeps_order(tmp_path):
+    for name in "ab":
+        write_table(tmp_path / f"{name}.tsv", {"name": [name, name]})
+    both = read_tables([tmp_path / "b.tsv", tmp_path / "a.tsv"])
+    assert both["name"].tolist() == ["b", "b", "a", "a"]
+
+
+def test_writing_plain_columns_does_not_import_pandas(tmp_path):
+    code = (
+        "import sys, numpy as np; from lib.shared.tables import write_table;"
+        "columns = {'a': np.arange(3), 'b': np.array(['x', 'y', 'z'])};"
+        f"write_table(r'{tmp_path}/a.parquet', columns); write_table(r'{tmp_path}/a.tsv', columns);"
+        "assert 'pandas' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
