@@ -70,8 +70,9 @@ def estimate_alignment(
     is aligned by its base channels alone.
     """
     cycles, channels = stack.shape[:2]
-    # (T, bases) planes that show spots alone, and what of them is there
-    spots = np.stack([[_spot_feature(stack[t, c]) for c in base_channels] for t in range(cycles)])
+    spots = np.empty((cycles, len(base_channels), *stack.shape[2:]), np.float32)
+    for t, b in np.ndindex(spots.shape[:2]):
+        _spot_feature(stack[t, base_channels[b]], out=spots[t, b])
     drift, clear = _coarse_drift(stack, spots, dapi_channel, reference, max_shift)
 
     colour = np.zeros((len(base_channels), 2))
@@ -115,19 +116,20 @@ def common_area(offsets: np.ndarray, shape: tuple[int, int]) -> tuple[slice, sli
     )
 
 
-def _spot_feature(plane: np.ndarray) -> np.ndarray:
+def _spot_feature(plane: np.ndarray, out: np.ndarray) -> None:
     """Spots of a plane as float32: band-passed, scaled by its noise, background at zero.
 
     The square root keeps a few bright grains of dirt from outweighing all reads.
     """
     if plane.min() == plane.max():
-        return np.zeros(plane.shape, np.float32)
+        out[:] = 0
+        return
     detail = band_pass(plane, *SPOT_BAND)
     sample = detail[::3, ::3]
     noise = 1.4826 * np.median(np.abs(sample - np.median(sample)))
     detail -= 2 * noise
     np.maximum(detail, 0, out=detail)
-    return np.sqrt(detail / max(noise, 1e-3))
+    np.sqrt(detail / max(noise, 1e-3), out=out)
 
 
 def _coarse_drift(
@@ -220,22 +222,22 @@ def _residuals(
 ) -> tuple[np.ndarray, np.ndarray]:
     """What remains to be shifted (T, C), and the correlation (T, C), plane by plane.
 
-    Each plane is compared with the same kind of plane in all other cycles.
+    Each plane is compared with the same kind of plane in all other cycles. The
+    planes in `spots` are moved in place, to save the memory of a second stack.
     """
     cycles, channels = stack.shape[:2]
     residual = np.full((cycles, channels), np.nan)
     correlation = np.full((cycles, channels), np.nan)
 
-    moved = np.zeros_like(spots)
     for t in range(cycles):
         for b, c in enumerate(bases):
-            moved[t, b] = translate(spots[t, b], *offsets[t, c])
-    frames = moved.sum(axis=1)
+            spots[t, b] = translate(spots[t, b], *offsets[t, c])
+    frames = spots.sum(axis=1)
     total = frames.sum(axis=0)
     for t in range(cycles):
         others = spectrum(total - frames[t])
         for b, c in enumerate(bases):
-            residual[t, c], correlation[t, c] = _remainder(others, moved[t, b])
+            residual[t, c], correlation[t, c] = _remainder(others, spots[t, b])
     if dapi is not None:
         nuclei = [translate(stack[t, dapi], *offsets[t, dapi]) for t in range(cycles)]
         features = np.stack([band_pass(image, *NUCLEUS_BAND) for image in nuclei])

@@ -53,8 +53,10 @@ class Screen:
 
     def command(self, *arguments: str) -> list[str]:
         # The workflow's own profile is picked up by itself, as for a user.
-        config = ["--configfile", "config.yml"] if (self.folder / "config.yml").exists() else []
-        return [sys.executable, "-m", "snakemake", *arguments, "--snakefile", str(SNAKEFILE), *config]
+        fixed = ["--snakefile", str(SNAKEFILE)]
+        if (self.folder / "config.yml").exists():
+            fixed += ["--configfile", "config.yml"]
+        return [sys.executable, "-m", "snakemake", *arguments, *fixed]
 
     def start(self, *arguments: str) -> subprocess.Popen:
         """Start `snakemake` in a process group of its own, its output in `output.txt`."""
