@@ -82,9 +82,9 @@ def test_sharded_image(tmp_path):
 @VERSIONS
 def test_metadata(tmp_path, version):
     (row,) = raw_metadata([write_image(tmp_path / "a.zarr", version)])
-    # Two scales after each other; x is given in nanometres.
+    # Two scales after each other; x is given in nanometres. Half the image is added.
     assert (row["pixel_size_y"], row["pixel_size_x"]) == pytest.approx((0.5, 0.5))
-    assert (row["z_pos"], row["y_pos"], row["x_pos"]) == pytest.approx((8.0, 200.0, 800.0))
+    assert (row["z_pos"], row["y_pos"], row["x_pos"]) == pytest.approx((8.0, 209.75, 808.0))
     assert row["channels"] == "DAPI, G, T"
     assert (row["size_c"], row["size_z"], row["size_y"], row["size_x"]) == (3, 4, 40, 33)
 

@@ -79,6 +79,10 @@ class ZarrImage(RawImage):
         size = {axis: _length(scale, units, axis) for axis in "YX"}
         self.pixel_size = pixel_size_or_none(size["Y"], size["X"])
         place = {axis: _length(translation, units, axis) for axis in "ZYX"}
+        # A stage tells the middle of the image, NGFF where the first pixel lies.
+        for axis in "YX":
+            if place[axis] is not None and size[axis] is not None:
+                place[axis] += size[axis] * (self.sizes[axis] - 1) / 2
         self._info = PlaneInfo(place["X"], place["Y"], place["Z"])
 
     def read(self, time: int, channels: range, zs: range) -> np.ndarray:

@@ -8,11 +8,14 @@ from lib.shared.tables import write_table
 
 with job_log(snakemake.log[0]) as log:
     params = snakemake.params
-    rows = []
+    places, sources = [], []
     for (tile, cycle), parts in params.parts.items():
         place = {**dict(snakemake.wildcards.items()), "tile": tile}
-        sources = raw_sources(parts, params.sheet, place, cycle)
-        rows += [{**place, "cycle": cycle, **found} for found in raw_metadata(sources)]
+        found = raw_sources(parts, params.sheet, place, cycle)
+        places += [{**place, "cycle": cycle}] * len(found)
+        sources += found
+    # One call for the whole well: it opens a file of many positions only once.
+    rows = [place | found for place, found in zip(places, raw_metadata(sources), strict=True)]
     table = combine_metadata(rows, pixel_size_um=params.pixel_size_um)
     write_table(snakemake.output[0], table)
     log.info("metadata of %d images", len(table))
