@@ -29,9 +29,8 @@ KEY_COLUMNS = ("plate", "well", "tile")
 def write_table(path: str | os.PathLike, table: Table) -> None:
     """Write a table of equally long columns to `path` (.parquet or .tsv).
 
-    The file appears whole or not at all. Missing values of a data frame are nulls in
-    parquet, and None and NaN are empty fields in TSV; plain columns for parquet
-    hold numbers or text without nulls.
+    The file appears whole or not at all. None, and missing values of a data frame,
+    are nulls in parquet and empty fields in TSV.
     """
     suffix = Path(path).suffix
     with atomic_path(path) as part:
@@ -88,7 +87,7 @@ def read_rows(path: str | os.PathLike) -> list[dict[str, str]]:
 
 
 def _arrow_array(values: np.ndarray) -> "pa.Array":
-    """An Arrow array of (n,) numbers or text, made from its buffers.
+    """An Arrow array of (n,) values; numbers and text are made from their buffers.
 
     `pyarrow.array` imports pandas, which costs more than the rest of a job's start.
     """
@@ -99,7 +98,7 @@ def _arrow_array(values: np.ndarray) -> "pa.Array":
         kind = pa.from_numpy_dtype(values.dtype)
         return pa.Array.from_buffers(kind, len(values), [None, buffer])
     if values.dtype.kind != "U":
-        raise TypeError(f"plain columns of {values.dtype} are not written to parquet")
+        return pa.array(values.tolist())
     words = [word.encode() for word in values.tolist()]
     ends = np.cumsum([0, *map(len, words)], dtype=np.int32)
     buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(words))]

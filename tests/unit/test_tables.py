@@ -48,13 +48,19 @@ def test_tsv_writes_nulls_as_empty_fields(tmp_path):
     ]
 
 
+def test_columns_with_nulls_to_parquet(tmp_path):
+    columns = {"guide": np.array(["a", None], object), "known": np.array([True, False])}
+    write_table(tmp_path / "a.parquet", columns)
+    back = read_table(tmp_path / "a.parquet")
+    assert back["guide"].isna().tolist() == [False, True]
+    assert back["known"].tolist() == [True, False]
+
+
 def test_unequal_columns_are_refused_and_leave_nothing(tmp_path):
     with pytest.raises(ValueError, match="shorter"):
         write_table(tmp_path / "a.tsv", {"a": [1, 2], "b": [1]})
     with pytest.raises(ValueError, match=r"\.parquet or \.tsv"):
         write_table(tmp_path / "a.xlsx", {"a": [1]})
-    with pytest.raises(TypeError, match="not written to parquet"):
-        write_table(tmp_path / "a.parquet", {"a": np.array([None])})
     assert list(tmp_path.iterdir()) == []
 
 
