@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.ndimage import gaussian_laplace, maximum_filter
 
 from lib.sbs.spots import (
+    AUTO_DEVIATIONS,
     background_limit,
     find_peaks,
     find_spots,
@@ -240,9 +241,9 @@ def test_max_filter_reaches_one_pixel():
 
 def test_background_limit_is_not_moved_by_reads():
     score = np.random.default_rng(10).normal(5, 0.5, (200, 200)).astype(np.float32)
-    assert background_limit(score) == pytest.approx(5 + 8 * 0.5, rel=0.05)
+    assert background_limit(score) == pytest.approx(5 + AUTO_DEVIATIONS * 0.5, rel=0.05)
     score[::7, ::7] = 200
-    assert background_limit(score) == pytest.approx(5 + 8 * 0.5, rel=0.05)
+    assert background_limit(score) == pytest.approx(5 + AUTO_DEVIATIONS * 0.5, rel=0.05)
     assert background_limit(score[:0]) == 0
 
 

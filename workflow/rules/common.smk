@@ -21,8 +21,9 @@ ROOT = Path(config["all"]["root_fp"])
 SAMPLES = {"sbs": INPUTS.sbs, "phenotype": INPUTS.phenotype}
 
 
-# `--software-deployment-method conda` runs jobs in the environment of environment.yml.
-ENVIRONMENT = "poolscope"
+# For `--software-deployment-method conda`.
+# A file, not a name: Snakemake asks conda about a name in every run, and fails where there is none.
+ENVIRONMENT = "../../environment.yml"
 
 
 wildcard_constraints:
