@@ -20,8 +20,9 @@ help:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Poolscope needs Python 3.11 or newer"'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirements requirements.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --requirements requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	$(BIN)/python -m compileall -q lib
 	touch $@
 
 requirements.lock:

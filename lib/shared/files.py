@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +13,14 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
     The sibling keeps the suffix of `path`, so writers that look at it behave as
     usual. It may become a file or a folder. When the block raises, nothing of
-    it stays and an earlier `path` is untouched. Missing parents are made.
+    it stays and an earlier `path` is untouched; what a killed process left is
+    cleared by the next one. Missing parents are made. Only one process may write
+    a path at a time, as Snakemake sees to.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    scratch = path.parent / f".{path.name}.part"
+    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
+    scratch.mkdir(parents=True)
     part = scratch / path.name
     try:
         yield part

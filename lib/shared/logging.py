@@ -24,6 +24,8 @@ def job_log(path: str | os.PathLike) -> Iterator[logging.Logger]:
     logger = logging.getLogger()
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)
+    # It reports in its own words what our errors say in a user's.
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     try:
         yield logger
     except InputError as error:

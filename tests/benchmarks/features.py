@@ -1,6 +1,6 @@
 """Seconds per family and peak memory of the features of a tile of 1000 cells and 4 channels.
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/features.py
+OMP_NUM_THREADS=1 python tests/benchmarks/features.py
 """
 
 import resource

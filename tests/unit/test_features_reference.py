@@ -43,9 +43,10 @@ def simulated():
 def real_cells():
     folder = DATA / "translocation_plate"
     green, dna = (
-        cv2.imread(str(next(folder.glob(f"*{name}*"))), cv2.IMREAD_UNCHANGED)
+        cv2.imread(str(folder / f"{name}-01-A-01.tif"), cv2.IMREAD_UNCHANGED)
         for name in ("Channel1", "Channel2")
     )
+    green, dna = (np.atleast_3d(channel).max(2) for channel in (green, dna))
     image = np.stack([dna, green])[:, :320, :320].astype(np.uint16)
     smooth = cv2.GaussianBlur(image[0], (0, 0), 1.5)
     return image, ndimage.label(smooth > smooth.mean() * 1.6)[0].astype(np.int32)
@@ -268,7 +269,9 @@ def test_granularity_by_openings_of_block_means(scene):
 
 def levels_of(values, levels):
     low, high = float(values.min()), float(values.max())
-    return np.minimum((values - low) / (high - low) * levels, levels - 1).astype(int)
+    if low == high:
+        return np.zeros(len(values), int)
+    return np.minimum((values - low) * levels // (high - low), levels - 1).astype(int)
 
 
 DIRECTION_ANGLES = (0, np.pi / 4, np.pi / 2, 3 * np.pi / 4)
@@ -300,6 +303,8 @@ def test_texture_equals_mahotas(scene):
     image, labels = scene
     found = features(scene, "texture", texture_levels=16, texture_distances=(2, 3))
     for row, mask in enumerate(each_object(labels)):
+        if mask.sum() < 50:
+            continue  # mahotas refuses an object without pairs in one direction
         quantized = np.zeros(mask.shape, np.uint8)
         quantized[mask] = levels_of(image[1][mask].astype(float), 16) + 1
         for distance in (2, 3):
@@ -320,9 +325,7 @@ def test_texture_of_a_known_pattern():
     labels = {"cell": np.ones((6, 6), np.int32)}
     settings = FeatureParameters(texture_levels=2, texture_distances=(1,))
     found = measure(image, labels, ["A"], ["texture"], settings)
-    contrast, asm = 3 / 4, (1 / 2 + (25 / 50) ** 2 * 2 + 1 / 2 * 2) / 4
-    del asm
-    np.testing.assert_allclose(found["cell_A_texture_contrast_1"], [contrast])
+    np.testing.assert_allclose(found["cell_A_texture_contrast_1"], [3 / 4])
     np.testing.assert_allclose(found["cell_A_texture_correlation_1"], [(-1 - 1 - 1 + 1) / 4])
     np.testing.assert_allclose(found["cell_A_texture_sum_average_1"], [3])
 
@@ -354,7 +357,7 @@ def test_colocalization_object_by_object(scene):
         }
         for feature, value in expected.items():
             ours = found[f"cell_A_B_{feature}"][row]
-            assert ours == pytest.approx(value, 1e-4, 1e-5), feature
+            assert ours == pytest.approx(value, 1e-4, 1e-5, nan_ok=True), feature
 
 
 def test_colocalization_equals_cellprofiler(scene):
@@ -368,7 +371,8 @@ def test_colocalization_equals_cellprofiler(scene):
     theirs = {}
     for function in ("pearson", "manders_fold", "rwc", "overlap"):
         theirs |= getattr(cp, f"get_correlation_{function}")(a, b, labels)
-    names = "correlation slope manders_1 manders_2 rwc_1 rwc_2 overlap k_1 k_2".split()
+    names = ["correlation", "slope", "manders_1", "manders_2", "rwc_1", "rwc_2"]
+    names += ["overlap", "k_1", "k_2"]
     for name, expected in zip(names, theirs.values(), strict=True):
         np.testing.assert_allclose(
             found[f"cell_A_B_{name}"], expected, rtol=1e-4, atol=1e-5, err_msg=name
@@ -386,9 +390,7 @@ def test_neighbors_by_all_distances(scene):
     _, labels = scene
     found = features(scene, "neighbors", neighbor_distance=4)
     objects = [np.argwhere(mask) for mask in each_object(labels)]
-    outline = [
-        np.argwhere(mask & ~ndimage.binary_erosion(mask)) for mask in each_object(labels)
-    ]
+    outline = [np.argwhere(mask & ~ndimage.binary_erosion(mask)) for mask in each_object(labels)]
     gaps = np.array([[cdist(a, b).min() for b in outline] for a in outline])
     np.fill_diagonal(gaps, np.inf)
     np.testing.assert_array_equal(found["cell_number_of_neighbors"], (gaps <= 4).sum(1))

@@ -125,7 +125,7 @@ def test_other_letters_are_named_with_their_row(tmp_path):
 def test_barcodes_shorter_than_the_cycles_are_named(tmp_path):
     path = write(tmp_path / "l.tsv", [("ACGTA", "A"), ("ACGT", "B"), ("ACG", "C")])
     assert refusal(path, 5) == (
-        f"The barcode library {path} has a sgRNA of 3 bases, shorter than the 5 sequenced cycles "
+        f"The barcode library {path} has a sequence (sgRNA) of 3 bases, shorter than the 5 sequenced cycles "
         "(rows 3 and 4): give longer sequences, or leave cycles out by sbs.skip_cycles."
     )
     assert read_barcodes(path, 3).mapping == ["ACG", "ACG", "ACG"]
@@ -214,7 +214,9 @@ def test_problems_of_all_inputs_are_listed_at_once(screen):
     assert reference == (
         "config key sbs.reference_cycle is 4, but the sample sheet sbs.tsv has the cycles 1, 2, 3."
     )
-    assert "has a sgRNA of 2 bases, shorter than the 3 sequenced cycles (row 3)" in library
+    assert (
+        "has a sequence (sgRNA) of 2 bases, shorter than the 3 sequenced cycles (row 3)" in library
+    )
 
 
 def test_raw_files_are_not_sought_when_told_so(screen):
