@@ -1,5 +1,6 @@
 """What holds for every table of features: columns, types, rows, odd tiles, symmetries."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from lib.phenotype.features import (
     markdown_table,
     measure,
 )
+from lib.phenotype.features.channels import order_within
 from lib.shared.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -247,6 +249,22 @@ def test_bad_input_is_named():
     broken[1, 3, 3] = np.nan
     with pytest.raises(InputError, match="TUBULIN"):
         measure(broken, labels, CHANNELS)
+
+
+@pytest.mark.parametrize("widest", [2**6, 2**20])
+def test_order_within_rows_whether_or_not_it_fits_64_bits(widest):
+    random = np.random.default_rng(0)
+    row = np.sort(random.integers(0, widest, 9000)).astype(np.int32)
+    values = random.integers(-40, 40, 9000).astype(np.float32) / 7
+    expected = np.lexsort((np.arange(9000), values, row))
+    np.testing.assert_array_equal(order_within(row, values), expected)
+
+
+def test_the_documentation_lists_the_settings_of_the_code():
+    for field in fields(FeatureParameters):
+        default = list(field.default) if isinstance(field.default, tuple) else field.default
+        default = int(default) if default in (3.0, 6.0) else default
+        assert f"| `{field.name}` | {default} |" in DOCS.read_text(), field.name
 
 
 def test_the_documentation_lists_the_features_of_the_code():

@@ -16,6 +16,7 @@ from skimage.morphology import diamond, opening
 from lib.phenotype.features import FeatureParameters, measure
 from lib.phenotype.features.objects import Objects
 from lib.phenotype.features.shape import ZERNIKE
+from lib.shared.segmentation import segment
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 CLOSE = {"rtol": 1e-4, "atol": 1e-6}
@@ -421,6 +422,28 @@ def test_foci_are_counted_in_their_cells():
     assert 15 <= area[1] <= 40
     assert 2.5 * area[1] < area[0] < 3.5 * area[1]
     assert area[2] == 0
+
+
+def test_translocation_moves_the_stain_into_the_nucleus():
+    folder = DATA / "translocation_plate"
+    if not folder.is_dir():
+        pytest.skip("no translocation_plate")
+    ratios = []
+    for well in (1, 12):  # the negative and the positive control
+        green, dna = (
+            np.atleast_3d(cv2.imread(str(folder / f"{name}-{well:02d}-A-{well:02d}.tif"), -1))
+            for name in ("Channel1", "Channel2")
+        )
+        image = np.stack([dna.max(2), green.max(2)]).astype(np.uint16)
+        found = segment(image[0], image[1], {"method": "watershed"})
+        labels = {
+            "nucleus": found.nuclei,
+            "cytoplasm": np.where(found.nuclei > 0, 0, found.cells),
+        }
+        columns = measure(image, labels, ("DNA", "GFP"), ["intensity"])
+        ratios.append(np.nanmedian(columns["nucleus_GFP_mean"] / columns["cytoplasm_GFP_mean"]))
+    assert 0.6 < ratios[0] < 1
+    assert ratios[1] > 4
 
 
 def test_objects_of_one_colour_never_touch():
