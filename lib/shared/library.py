@@ -176,8 +176,8 @@ def _check_sequences(sheet: Sheet, name: str, length: int) -> list[str]:
         shortest = min(map(len, short))
         problems.append(
             f"{subject} has a sequence ({name}) of {shortest} bases, shorter than the "
-            f"{length} sequenced cycles ({name_rows(rows)}): give longer sequences, or leave cycles out by "
-            "sbs.skip_cycles."
+            f"{length} sequenced cycles ({name_rows(rows)}): give longer sequences, "
+            "or leave cycles out by sbs.skip_cycles."
         )
     return problems
 

@@ -126,7 +126,8 @@ def test_barcodes_shorter_than_the_cycles_are_named(tmp_path):
     path = write(tmp_path / "l.tsv", [("ACGTA", "A"), ("ACGT", "B"), ("ACG", "C")])
     assert refusal(path, 5) == (
         f"The barcode library {path} has a sequence (sgRNA) of 3 bases, shorter than the 5 "
-        "sequenced cycles (rows 3 and 4): give longer sequences, or leave cycles out by sbs.skip_cycles."
+        "sequenced cycles (rows 3 and 4): give longer sequences, "
+        "or leave cycles out by sbs.skip_cycles."
     )
     assert read_barcodes(path, 3).mapping == ["ACG", "ACG", "ACG"]
 
