@@ -18,7 +18,9 @@ from lib.shared.illumination import correct
 # cells; weaker reads are too noisy to be decoded anyway.
 AUTO_DEVIATIONS = 6.0
 
-NEAR_PX = 8  # how far the edge of a cell may be drawn wrong
+NEAR = 0.18  # of a cell's diameter: how far its edge may be drawn wrong
+NEAR_PX = (4, 30)  # least and most of that, px
+FINE_PX = 8  # up to which every pixel around a spot is looked at
 NEAR_CELLS = 3  # so many neighbours of a spot are remembered
 
 
@@ -220,7 +222,7 @@ def spots_table(
         "j": spots.j,
         "peak": spots.peak,
     }
-    for rank, near in enumerate(near_cells(cells, row, column)):
+    for rank, near in enumerate(near_cells(cells, row, column, edge_reach(cells))):
         table[f"cell_near_{rank}"] = near.astype(np.int32)
     for t, cycle in enumerate(cycles):
         for c, base in enumerate(bases):
@@ -232,22 +234,18 @@ def near_cells(
     cells: np.ndarray,
     rows: np.ndarray,
     columns: np.ndarray,
-    reach: int = NEAR_PX,
+    reach: int,
     most: int = NEAR_CELLS,
 ) -> np.ndarray:
     """The labels nearest to (n,) pixels, their own left out: (most, n), 0 for none.
 
-    Only labels within `reach` px count, nearest first.
+    Only labels within `reach` px count, nearest first; beyond 8 px not every pixel
+    is looked at, since cells are larger than the gaps between.
     """
     padded = np.pad(cells, reach)
     own = cells[rows, columns]
     found = np.zeros((most, len(rows)), cells.dtype)
-    offsets = np.arange(-reach, reach + 1)
-    around = sorted(
-        ((dy, dx) for dy in offsets for dx in offsets if 0 < dy**2 + dx**2 <= reach**2),
-        key=lambda offset: (offset[0] ** 2 + offset[1] ** 2, offset),
-    )
-    for dy, dx in around:
+    for dy, dx in _around(reach):
         label = padded[rows + reach + dy, columns + reach + dx]
         new = (label > 0) & (label != own) & (label != found).all(axis=0)
         for rank in range(most):  # into the first place that is free
@@ -255,3 +253,25 @@ def near_cells(
             found[rank, here] = label[here]
             new &= ~here
     return found
+
+
+def edge_reach(cells: np.ndarray) -> int:
+    """How far (px) a read may lie outside the cell it comes from, by the size of the cells."""
+    areas = np.bincount(cells.ravel())[1:]
+    areas = areas[areas > 0]
+    diameter = 2 * np.sqrt(np.median(areas) / np.pi) if len(areas) else 0
+    return int(np.clip(round(NEAR * diameter), *NEAR_PX))
+
+
+def _around(reach: int) -> list[tuple[int, int]]:
+    """Offsets within `reach` px, nearest first; on a coarser grid where they are far."""
+    step = -(-reach // FINE_PX)
+    span = range(-reach, reach + 1)
+    offsets = [
+        (dy, dx)
+        for dy in span
+        for dx in span
+        if 0 < dy**2 + dx**2 <= reach**2
+        and (dy**2 + dx**2 <= FINE_PX**2 or dy % step == dx % step == 0)
+    ]
+    return sorted(offsets, key=lambda offset: (offset[0] ** 2 + offset[1] ** 2, offset))

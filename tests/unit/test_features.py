@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+from skimage.measure import regionprops
+from skimage.morphology import convex_hull_image
 
 from lib.phenotype.features import (
     ALL_FAMILIES,
@@ -138,6 +140,14 @@ def test_a_nucleus_that_fills_its_cell_leaves_no_cytoplasm():
             assert missing, name
 
 
+def test_a_compartment_without_any_pixel():
+    image, labels = tile()
+    columns = measure(image, with_cytoplasm(labels["cell"], labels["cell"]), CHANNELS)
+    assert types(columns) == EXPECTED
+    np.testing.assert_array_equal(columns["cytoplasm_area"], [0, 0, 0])
+    assert np.isnan(columns["cytoplasm_DAPI_radial_cv_1"]).all()
+
+
 def test_a_label_of_any_compartment_gets_its_row():
     image, labels = tile()
     labels["nucleus"][68:, 68:] = 1000
@@ -249,6 +259,32 @@ def test_bad_input_is_named():
     broken[1, 3, 3] = np.nan
     with pytest.raises(InputError, match="TUBULIN"):
         measure(broken, labels, CHANNELS)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(0, 60), min_size=1, max_size=9), min_size=1, max_size=6))
+def test_quantiles_and_deviations_of_any_values(objects):
+    labels = np.concatenate([[k + 1] * len(values) for k, values in enumerate(objects)])
+    image = np.concatenate(objects).astype(np.uint16)
+    found = measure(image[None, None], {"cell": labels[None]}, ["A"], ["intensity"])
+    for row, values in enumerate(objects):
+        median = np.median(values)
+        assert found["cell_A_median"][row] == median
+        assert found["cell_A_mad"][row] == np.median(np.abs(values - median))
+        assert found["cell_A_lower_quartile"][row] == np.float32(np.percentile(values, 25))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32), st.floats(0.1, 0.9))
+def test_hulls_of_any_pixels(seed, density):
+    labels = (np.random.default_rng(seed).random((9, 9)) < density).astype(np.int32)
+    labels[4, 4] = 1
+    found = measure(np.zeros((1, 9, 9), np.uint16), {"cell": labels}, ["A"], ["shape"])
+    hull = convex_hull_image(labels)
+    assert found["cell_solidity"][0] == pytest.approx(labels.sum() / hull.sum())
+    assert found["cell_max_feret_diameter"][0] == pytest.approx(
+        regionprops(labels)[0].feret_diameter_max
+    )
 
 
 @pytest.mark.parametrize("widest", [2**6, 2**20])

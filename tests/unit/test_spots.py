@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_laplace, maximum_filter
 from lib.sbs.spots import (
     AUTO_DEVIATIONS,
     background_limit,
+    edge_reach,
     find_peaks,
     find_spots,
     log_filter,
@@ -268,6 +269,24 @@ def test_near_cells_computed_by_hand():
         [0, 0, 1, 0, 3, 0, 2],
         [0, 0, 2, 0, 1, 0, 1],
     ]
+
+
+def test_reach_grows_with_the_cells():
+    cells = np.zeros((200, 200), np.int32)
+    assert edge_reach(cells) == 4
+    for label, corner in enumerate([10, 80, 150], start=1):
+        cells[corner : corner + 44, corner : corner + 44] = label
+    # A disk of 44 x 44 px is 49.6 px wide; 0.18 of that are 9 px.
+    assert edge_reach(cells) == 9
+
+
+def test_far_neighbours_are_found_on_the_coarse_grid():
+    cells = np.zeros((80, 80), np.int32)
+    cells[:, 40:] = 7
+    columns = np.arange(40)
+    near = near_cells(cells, np.full(40, 40), columns, reach=20, most=1)[0]
+    # Within a step of 3 px of the exact reach.
+    assert (near[columns >= 22] == 7).all() and (near[columns < 20] == 0).all()
 
 
 def test_table_names_columns_cycle_by_cycle_and_looks_up_the_cell():
