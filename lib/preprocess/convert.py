@@ -26,15 +26,6 @@ def raw_sources(
     ]
 
 
-def channels_of_cycle(
-    channel_names: Sequence[str], bases: Sequence[str], no_dapi_cycles: Sequence[int], cycle: int
-) -> list[str]:
-    """Channels that the files of a cycle hold: all, or the bases where no stain was imaged."""
-    if cycle in no_dapi_cycles:
-        return [name for name in channel_names if name in bases]
-    return list(channel_names)
-
-
 def pixel_size_of(
     sources: "Sequence[RawSource]", configured: float | None
 ) -> tuple[float, float] | None:

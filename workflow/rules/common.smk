@@ -5,6 +5,7 @@ from pathlib import Path
 from lib.preprocess.convert import image_pixels
 from lib.shared.config import load_config, schema_defaults
 from lib.shared.errors import InputError
+from lib.shared.illumination import sample_tiles
 from lib.shared.inputs import check_inputs
 
 SCHEMA = workflow.source_path("../schemas/config.schema.yaml")
@@ -129,6 +130,23 @@ def raw_parts(module, wildcards, tile, cycle):
 
 def tiles_of(module, wildcards):
     return SAMPLES[module].tiles(wildcards.plate, wildcards.well)
+
+
+def sampled_tiles(module):
+    """Input function: the converted tiles that an illumination field is estimated from."""
+    template = PREPROCESS_OUTPUTS[f"convert_{module}"][0]
+    most, seed = config["preprocess"]["ic_max_tiles"], config["all"]["seed"]
+    return lambda wildcards: [
+        template.format(**wildcards, tile=tile)
+        for tile in sample_tiles(tiles_of(module, wildcards), most, seed)
+    ]
+
+
+def channels_of_cycle(cycle):
+    """Channels that the files of an SBS cycle hold; the bases where no stain was imaged."""
+    names, bases = config["sbs"]["channel_names"], config["sbs"]["bases"]
+    stained = cycle not in config["sbs"]["no_dapi_cycles"]
+    return [name for name in names if stained or name in bases]
 
 
 def ic_fields_sbs(cycles):

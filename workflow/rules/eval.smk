@@ -127,6 +127,14 @@ if SAMPLES["sbs"]:
             "../scripts/eval/eval_illumination.py"
 
 
+RUN_PAGES = {
+    "summary": ("summary", "1 Overview", "summary"),
+    "tiles": ("flagged_tiles", "4 Alignment", "skipped and doubtful tiles"),
+    "parameters": ("parameters", "9 Run", "parameters and versions"),
+    "costs": ("benchmarks", "9 Run", "seconds and gigabytes"),
+}
+
+
 rule eval_run:
     input:
         counts=(
@@ -140,17 +148,7 @@ rule eval_run:
             else []
         ),
     output:
-        summary=figure(RUN_EVAL["summary"], "summary", "1 Overview", "summary"),
-        tiles=figure(
-            RUN_EVAL["tiles"],
-            "flagged_tiles",
-            "4 Alignment",
-            "skipped and doubtful tiles",
-        ),
-        parameters=figure(
-            RUN_EVAL["parameters"], "parameters", "9 Run", "parameters and versions"
-        ),
-        costs=figure(RUN_EVAL["costs"], "benchmarks", "9 Run", "seconds and gigabytes"),
+        **{name: figure(path, *RUN_PAGES[name]) for name, path in RUN_EVAL.items()},
     log:
         ROOT / "logs/eval_run.log",
     benchmark:

@@ -1,5 +1,3 @@
-from lib.shared.illumination import sample_tiles
-
 if SAMPLES["sbs"]:
 
     rule convert_sbs:
@@ -22,15 +20,19 @@ if SAMPLES["sbs"]:
             mem_mb=lambda wildcards, attempt: 600 * attempt,
             runtime=10,
         params:
-            parts=lambda wildcards: [
-                raw_parts("sbs", wildcards, wildcards.tile, cycle) for cycle in CYCLES
+            images=lambda wildcards: [
+                (
+                    cycle,
+                    channels_of_cycle(cycle),
+                    raw_parts("sbs", wildcards, wildcards.tile, cycle),
+                )
+                for cycle in CYCLES
             ],
             sheet=config["preprocess"]["sbs_samples_fp"],
-            cycles=CYCLES,
-            settings=settings("preprocess", "z", "sbs_pixel_size_um"),
-            channels=settings("sbs", "channel_names", "bases", "no_dapi_cycles"),
+            z=config["preprocess"]["z"],
+            pixel_size_um=config["preprocess"]["sbs_pixel_size_um"],
         script:
-            "../scripts/preprocess/convert_sbs.py"
+            "../scripts/preprocess/convert.py"
 
     rule extract_metadata_sbs:
         input:
@@ -61,17 +63,7 @@ if SAMPLES["sbs"]:
 
     rule calculate_ic_sbs:
         input:
-            lambda wildcards: expand(
-                PREPROCESS_OUTPUTS["convert_sbs"],
-                tile=sample_tiles(
-                    tiles_of("sbs", wildcards),
-                    config["preprocess"]["ic_max_tiles"],
-                    config["all"]["seed"],
-                ),
-                plate=wildcards.plate,
-                well=wildcards.well,
-                cycle=wildcards.cycle,
-            ),
+            sampled_tiles("sbs"),
         output:
             PREPROCESS_OUTPUTS_MAPPED["calculate_ic_sbs"],
         log:
@@ -82,6 +74,82 @@ if SAMPLES["sbs"]:
             ENVIRONMENT
         resources:
             mem_mb=lambda wildcards, attempt: 500 * attempt,
+            runtime=30,
+        script:
+            "../scripts/preprocess/calculate_ic.py"
+
+
+if SAMPLES["phenotype"]:
+
+    rule convert_phenotype:
+        input:
+            lambda wildcards: raw_paths(
+                "phenotype", wildcards, [wildcards.tile], [None]
+            ),
+        output:
+            PREPROCESS_OUTPUTS_MAPPED["convert_phenotype"],
+        log:
+            ROOT / "logs/convert_phenotype/P-{plate}_W-{well}_T-{tile}.log",
+        benchmark:
+            ROOT / "benchmarks/convert_phenotype/P-{plate}_W-{well}_T-{tile}.tsv"
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=lambda wildcards, attempt: 800 * attempt,
+            runtime=10,
+        params:
+            images=lambda wildcards: [
+                (
+                    None,
+                    config["phenotype"]["channel_names"],
+                    raw_parts("phenotype", wildcards, wildcards.tile, None),
+                )
+            ],
+            sheet=config["preprocess"]["phenotype_samples_fp"],
+            z=config["preprocess"]["z"],
+            pixel_size_um=config["preprocess"]["phenotype_pixel_size_um"],
+        script:
+            "../scripts/preprocess/convert.py"
+
+    rule extract_metadata_phenotype:
+        input:
+            lambda wildcards: raw_paths(
+                "phenotype", wildcards, tiles_of("phenotype", wildcards), [None]
+            ),
+        output:
+            PREPROCESS_OUTPUTS_MAPPED["extract_metadata_phenotype"],
+        log:
+            ROOT / "logs/extract_metadata_phenotype/P-{plate}_W-{well}.log",
+        benchmark:
+            ROOT / "benchmarks/extract_metadata_phenotype/P-{plate}_W-{well}.tsv"
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=lambda wildcards, attempt: 500 * attempt,
+            runtime=30,
+        params:
+            parts=lambda wildcards: {
+                (tile, None): raw_parts("phenotype", wildcards, tile, None)
+                for tile in tiles_of("phenotype", wildcards)
+            },
+            sheet=config["preprocess"]["phenotype_samples_fp"],
+            pixel_size_um=config["preprocess"]["phenotype_pixel_size_um"],
+        script:
+            "../scripts/preprocess/extract_metadata.py"
+
+    rule calculate_ic_phenotype:
+        input:
+            sampled_tiles("phenotype"),
+        output:
+            PREPROCESS_OUTPUTS_MAPPED["calculate_ic_phenotype"],
+        log:
+            ROOT / "logs/calculate_ic_phenotype/P-{plate}_W-{well}.log",
+        benchmark:
+            ROOT / "benchmarks/calculate_ic_phenotype/P-{plate}_W-{well}.tsv"
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=lambda wildcards, attempt: 800 * attempt,
             runtime=30,
         script:
             "../scripts/preprocess/calculate_ic.py"

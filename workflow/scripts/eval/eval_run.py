@@ -13,8 +13,10 @@ SOFTWARE += ["tifffile", "pandas", "pyarrow", "nd2", "zarr", "cellpose", "stardi
 
 with job_log(snakemake.log[0]):
     output, params = snakemake.output, snakemake.params
-    counts, flagged = read_tables(snakemake.input.counts), read_tables(snakemake.input.flagged)
-    html.write_html(output.summary, html.summary_page(metrics.metric_summary(counts)))
+    flagged = pd.DataFrame()
+    if snakemake.input.counts:
+        counts, flagged = read_tables(snakemake.input.counts), read_tables(snakemake.input.flagged)
+        html.write_html(output.summary, html.summary_page(metrics.metric_summary(counts)))
     skipped = pd.DataFrame(params.skipped, columns=["plate", "well", "tile", "reason"])
     html.write_html(output.tiles, html.tiles_page(skipped, flagged))
     parameters = metrics.metric_parameters(params.config, params.defaults)

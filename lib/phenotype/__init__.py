@@ -1,0 +1,1 @@
+"""From phenotype images and labels to features."""
