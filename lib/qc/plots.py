@@ -57,6 +57,7 @@ def plot_illumination(
     Parameters
     ----------
     fields : (C, y, x) field of each cycle, 1 = unchanged; any size, it is reduced here.
+        A channel that a cycle lacks is NaN and stays blank.
     """
     cycles = sorted(fields, key=natural_key)
     small = {cycle: thumbnail(np.asarray(fields[cycle], np.float32)) for cycle in cycles}
@@ -73,8 +74,8 @@ def plot_illumination(
     axes = figure.subplots(rows, columns, squeeze=False)
     # Few colours show the shape like contour lines, and compress well.
     steps = colormaps[SEQUENTIAL].resampled(20)
-    top = max(1.05, *(float(np.percentile(field, 99.9)) for field in small.values()))
-    bottom = min(1.0, *(float(field.min()) for field in small.values()))
+    top = max(1.05, *(float(np.nanpercentile(field, 99.9)) for field in small.values()))
+    bottom = min(1.0, *(float(np.nanmin(field)) for field in small.values()))
     for column, cycle in enumerate(cycles):
         for row, name in enumerate(channel_names):
             panel = axes[row, column]

@@ -18,6 +18,8 @@ from lib.shared.illumination import correct
 # cells; weaker reads are too noisy to be decoded anyway.
 AUTO_DEVIATIONS = 6.0
 
+# The score of a pixel of mere noise is about this; an image without any noise has less.
+LEAST_AUTO = 0.5
 NEAR = 0.18  # of a cell's diameter: how far its edge may be drawn wrong
 NEAR_PX = (4, 30)  # least and most of that, px
 FINE_PX = 8  # up to which every pixel around a spot is looked at
@@ -182,9 +184,9 @@ def background_limit(score: np.ndarray) -> float:
     """
     sample = score[::2, ::2]
     if sample.size == 0:
-        return 0.0
+        return LEAST_AUTO
     low, middle = np.quantile(sample, [0.1587, 0.5])
-    return float(middle + AUTO_DEVIATIONS * (middle - low))
+    return max(float(middle + AUTO_DEVIATIONS * (middle - low)), LEAST_AUTO)
 
 
 def _subpixel(

@@ -1,14 +1,17 @@
 """Everything a user gives, checked before any job starts."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
 from lib.shared.errors import InputError
-from lib.shared.library import read_barcodes
+from lib.shared.library import describe_ambiguous, read_barcodes
 from lib.shared.samples import Samples, read_phenotype_samples, read_sbs_samples
 
+logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
@@ -50,7 +53,9 @@ def check_inputs(config: dict, check_files: bool = True) -> Inputs:
         for module in ("sbs", "phenotype")
         if module in config
     }
+    _warn_of_exports(config)
     problems += _missing_models(config)
+    problems += _bad_root(config["all"]["root_fp"])
     inputs = Inputs(samples.get("sbs"), samples.get("phenotype"))
     if inputs.sbs is not None:
         inputs = _with_cycles(inputs, config["sbs"])
@@ -79,7 +84,15 @@ def _with_cycles(inputs: Inputs, sbs: dict) -> Inputs:
 
 
 def _missing_models(config: dict) -> list[str]:
-    return [
+    packages = [
+        f"config key {module}.segmentation.method is {method}, which is not installed: "
+        f'pip install "poolscope[{method}]", or take another method.'
+        for module in ("sbs", "phenotype")
+        if module in config
+        and (method := config[module]["segmentation"]["method"]) in ("cellpose", "stardist")
+        and find_spec(method) is None
+    ]
+    return packages + [
         f"config key {module}.segmentation.{key} names {path}, which does not exist."
         for module in ("sbs", "phenotype")
         for key in ("model_path", "cell_model_path")
@@ -104,6 +117,26 @@ def _check_reference(inputs: Inputs, config: dict) -> None:
         )
 
 
+def _warn_of_exports(config: dict) -> None:
+    for module in ("preprocess", "sbs", "phenotype"):
+        if module in config and config[module]["omezarr_export"]:
+            logger.warning(
+                "config key %s.omezarr_export is on, but the OME-Zarr export is not built yet: "
+                "the stages of omezarr_stages are written as TIFF only.",
+                module,
+            )
+
+
+def _bad_root(root: str) -> list[str]:
+    if root.startswith("~"):
+        return [
+            f"config key all.root_fp is {root}: write the folder out, ~ is not understood here."
+        ]
+    if Path(root).exists() and not Path(root).is_dir():
+        return [f"config key all.root_fp is {root}, which is a file: name a folder."]
+    return []
+
+
 def _read_samples(config: dict, module: str, check_files: bool) -> Samples:
     shared = {
         "channel_names": config[module]["channel_names"],
@@ -121,13 +154,18 @@ def _read_samples(config: dict, module: str, check_files: bool) -> Samples:
 
 
 def _check_library(inputs: Inputs, sbs: dict) -> None:
-    read_barcodes(
+    barcodes = read_barcodes(
         sbs["barcode_library_fp"],
         inputs.n_positions,
         inputs.failed_positions,
         sbs["mapping_cycles"],
         sbs["recombination_cycles"],
     )
+    warning = describe_ambiguous(barcodes)
+    if warning and all(barcodes.ambiguous):
+        raise InputError(f"{warning} No guide is left: sequence more cycles or check the library.")
+    if warning:
+        logger.warning(warning)
 
 
 def _collect(problems: list[str], read: Callable[[], _T]) -> _T | None:

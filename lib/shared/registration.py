@@ -51,7 +51,6 @@ def measure_shift(
     # Correlation theorem: the surface at lag s is sum_x moving(x + s) * reference(x).
     surface = cv2.idft(cv2.mulSpectrums(moving, reference, 0, conjB=True), flags=cv2.DFT_SCALE)
     height, width = surface.shape
-    surface *= height * width  # unit-norm images: now in units of correlation
     rows = _lags(height, centre[0], max_shift)
     columns = _lags(width, centre[1], max_shift)
     window = surface[np.ix_(rows % height, columns % width)]

@@ -206,7 +206,7 @@ def test_problems_of_all_inputs_are_listed_at_once(screen):
     write(Path("library.tsv"), [("ACG", "A"), ("TT", "B")])
     Path("p.tif").unlink()
     screen["sbs"]["reference_cycle"] = 4
-    screen["phenotype"]["segmentation"] = {"method": "cellpose", "model_path": "no.pt"}
+    screen["phenotype"]["segmentation"] = {"model_path": "no.pt"}
     missing_file, model, reference, library = check_refusal(screen)
     assert "p.tsv names 1 raw file that does not exist: p.tif (row 2)" in missing_file
     assert model == (
@@ -218,6 +218,36 @@ def test_problems_of_all_inputs_are_listed_at_once(screen):
     assert (
         "has a sequence (sgRNA) of 2 bases, shorter than the 3 sequenced cycles (row 3)" in library
     )
+
+
+def test_a_method_that_is_not_installed_is_known_before_any_job(screen, monkeypatch):
+    monkeypatch.setattr("lib.shared.inputs.find_spec", lambda name: None)
+    screen["sbs"]["segmentation"] = {"method": "cellpose"}
+    (problem,) = check_refusal(screen)
+    assert problem.startswith("config key sbs.segmentation.method is cellpose, which is not")
+    assert 'pip install "poolscope[cellpose]"' in problem
+
+
+@pytest.mark.parametrize("root", ["library.tsv", "~/results"])
+def test_results_need_a_folder(screen, root):
+    screen["all"]["root_fp"] = root
+    (problem,) = check_refusal(screen)
+    assert problem.startswith(f"config key all.root_fp is {root}")
+
+
+def test_guides_that_cannot_be_told_apart_are_named(screen, caplog):
+    write(Path("library.tsv"), [("ACGA", "A"), ("ACGC", "B"), ("TTTT", "C")])
+    check(screen)
+    assert "2 guides that share their barcode" in caplog.text
+    write(Path("library.tsv"), [("ACGA", "A"), ("ACGC", "B")])
+    (problem,) = check_refusal(screen)
+    assert problem.endswith("No guide is left: sequence more cycles or check the library.")
+
+
+def test_an_export_that_is_not_built_yet_is_not_ignored_in_silence(screen, caplog):
+    screen["sbs"]["omezarr_export"] = True
+    check(screen)
+    assert "config key sbs.omezarr_export is on" in caplog.text
 
 
 def test_raw_files_are_not_sought_when_told_so(screen):

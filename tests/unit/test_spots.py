@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_laplace, maximum_filter
 
 from lib.sbs.spots import (
     AUTO_DEVIATIONS,
+    LEAST_AUTO,
     background_limit,
     edge_reach,
     find_peaks,
@@ -245,7 +246,11 @@ def test_background_limit_is_not_moved_by_reads():
     assert background_limit(score) == pytest.approx(5 + AUTO_DEVIATIONS * 0.5, rel=0.05)
     score[::7, ::7] = 200
     assert background_limit(score) == pytest.approx(5 + AUTO_DEVIATIONS * 0.5, rel=0.05)
-    assert background_limit(score[:0]) == 0
+
+
+def test_images_without_any_noise_have_no_spots():
+    assert background_limit(np.zeros((50, 50), np.float32)) == LEAST_AUTO
+    assert background_limit(np.zeros((0, 50), np.float32)) == LEAST_AUTO
 
 
 # ---------------------------------------------------------------- cells and table

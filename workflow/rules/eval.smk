@@ -123,6 +123,7 @@ if SAMPLES["sbs"]:
             runtime=10,
         params:
             cycles=INPUTS.cycles,
+            channel_names=config["sbs"]["channel_names"],
         script:
             "../scripts/eval/eval_illumination.py"
 
