@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lib.shared.sheets import natural_key
+
 PLATE = ("plate",)
 WELL = ("plate", "well")
 TILE = ("plate", "well", "tile")
@@ -29,12 +31,6 @@ COUNTS = (
     "reads_in_cells",
     "reads_mapped",
 )
-
-
-def natural_key(text: str) -> tuple:
-    """Sort key that puts tile 2 before tile 10 and well A2 before A10."""
-    parts = re.split(r"(\d+)", str(text))
-    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part)
 
 
 def sort_by_keys(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:

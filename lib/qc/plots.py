@@ -17,7 +17,7 @@ from matplotlib.patches import Circle, Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from lib.qc.images import centre_crop, composite, draw_outlines, enlarge, stretch, thumbnail
-from lib.qc.metrics import CATEGORIES, metric_skew, natural_key
+from lib.qc.metrics import CATEGORIES, metric_skew
 from lib.qc.panels import edges, frame, label_colours, legend_above, note, scale_bar
 from lib.qc.plates import plate_size, row_name, well_position
 from lib.qc.style import (
@@ -39,6 +39,7 @@ from lib.qc.style import (
     say_empty,
     styled,
 )
+from lib.shared.sheets import natural_key
 
 THOUSANDS = FuncFormatter(lambda value, _: f"{value:,.0f}")
 PERCENT = PercentFormatter(1, decimals=0)

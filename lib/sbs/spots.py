@@ -71,13 +71,10 @@ def find_spots(
     limit = background_limit(score[area]) if threshold == "auto" else float(threshold)
     peaks = find_peaks(score, window)
     peaks[peaks < limit] = 0
-    inside = np.zeros(score.shape, bool)
-    inside[area] = True
-    inside[: border or None] &= border == 0
-    inside[-border or score.shape[0] :] = False
-    inside[:, : border or None] &= border == 0
-    inside[:, -border or score.shape[1] :] = False
-    peaks[~inside] = 0
+    covered, inner = np.zeros(score.shape, bool), np.zeros(score.shape, bool)
+    covered[area] = True
+    inner[tuple(slice(border, max(size - border, 0)) for size in score.shape)] = True
+    peaks[~(covered & inner)] = 0
 
     rows, columns = np.nonzero(peaks)
     shift_i, shift_j = _subpixel(score, rows, columns)

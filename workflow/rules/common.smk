@@ -119,12 +119,12 @@ def raw_paths(module, wildcards, tiles, cycles):
     return list(dict.fromkeys(row.path for row in rows))
 
 
-def raw_parts(module, wildcards, tile, cycle):
+def raw_parts(module, plate, well, tile, cycle):
     """What a script needs to find one image in the raw files.
 
     Plain values without row numbers: a row added to the sheet re-runs no other tile.
     """
-    rows = SAMPLES[module].sources(wildcards.plate, wildcards.well, tile, cycle)
+    rows = SAMPLES[module].sources(plate, well, tile, cycle)
     return [(row.path, row.channel, row.z, row.position) for row in rows]
 
 
@@ -183,10 +183,7 @@ def tile_megabytes(module):
         return 0
     plate, well, tile = next(samples.every_tile())
     cycles = samples.cycles(plate, well, tile) or [None]
-    parts = [
-        (row.path, row.channel, row.z, row.position)
-        for row in samples.sources(plate, well, tile, cycles[0])
-    ]
+    parts = raw_parts(module, plate, well, tile, cycles[0])
     planes = len(cycles) * len(config[module]["channel_names"])
     return 2e-6 * planes * image_pixels(parts, default=2048 * 2048)
 

@@ -24,7 +24,7 @@ if SAMPLES["sbs"]:
                 (
                     cycle,
                     channels_of_cycle(cycle),
-                    raw_parts("sbs", wildcards, wildcards.tile, cycle),
+                    raw_parts("sbs", **wildcards, cycle=cycle),
                 )
                 for cycle in CYCLES
             ],
@@ -52,7 +52,7 @@ if SAMPLES["sbs"]:
             runtime=30,
         params:
             parts=lambda wildcards: {
-                (tile, cycle): raw_parts("sbs", wildcards, tile, cycle)
+                (tile, cycle): raw_parts("sbs", **wildcards, tile=tile, cycle=cycle)
                 for tile in tiles_of("sbs", wildcards)
                 for cycle in CYCLES
             },
@@ -102,7 +102,7 @@ if SAMPLES["phenotype"]:
                 (
                     None,
                     config["phenotype"]["channel_names"],
-                    raw_parts("phenotype", wildcards, wildcards.tile, None),
+                    raw_parts("phenotype", **wildcards, cycle=None),
                 )
             ],
             sheet=config["preprocess"]["phenotype_samples_fp"],
@@ -129,7 +129,9 @@ if SAMPLES["phenotype"]:
             runtime=30,
         params:
             parts=lambda wildcards: {
-                (tile, None): raw_parts("phenotype", wildcards, tile, None)
+                (tile, None): raw_parts(
+                    "phenotype", **wildcards, tile=tile, cycle=None
+                )
                 for tile in tiles_of("phenotype", wildcards)
             },
             sheet=config["preprocess"]["phenotype_samples_fp"],
