@@ -26,15 +26,6 @@ def raw_sources(
     ]
 
 
-def pixel_size_of(
-    sources: "Sequence[RawSource]", configured: float | None
-) -> tuple[float, float] | None:
-    """Pixel size (y, x) in micrometres: the configured one, else what the files say."""
-    from lib.preprocess.metadata import raw_pixel_size
-
-    return (configured, configured) if configured is not None else raw_pixel_size(sources)
-
-
 def image_pixels(parts: Sequence[Part], default: int) -> int:
     """Pixels of one plane of a raw image; `default` where it cannot be read.
 

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lib.preprocess.readers import RawSource, raw_metadata
 from lib.shared.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ SAME_PIXEL_SIZE = 1e-2  # relative: calibrations drift less, objectives differ b
 
 
 def combine_metadata(
-    rows: Sequence[Mapping[str, object]], pixel_size_um: float | None = None
+    rows: "Sequence[Mapping[str, object]] | pd.DataFrame", pixel_size_um: float | None = None
 ) -> "pd.DataFrame":
     """Make one row per tile (and cycle) of what `raw_metadata` says of each source.
 
@@ -50,7 +49,7 @@ def combine_metadata(
     """
     import pandas as pd
 
-    frame = pd.DataFrame(list(rows))
+    frame = pd.DataFrame(rows)
     with_cycle = "cycle" in frame and frame["cycle"].notna().any()
     key = [*TILE, "cycle"] if with_cycle else list(TILE)
     numbers = [*POSITION, *PIXEL_SIZE, "acquired"]
@@ -75,14 +74,19 @@ def combine_metadata(
     return table[columns].astype(text | dict.fromkeys(integers, "int64"))
 
 
-def raw_pixel_size(sources: Sequence[RawSource]) -> tuple[float, float] | None:
-    """Pixel size (y, x) in micrometres that the raw files agree on; None when none tells.
+def raw_pixel_size(
+    rows: Sequence[Mapping[str, object]], pixel_size_um: float | None = None
+) -> tuple[float, float] | None:
+    """Pixel size (y, x) in micrometres that raw files agree on; None when none tells.
 
+    `rows` are those of `raw_metadata`; `pixel_size_um` goes before what they say.
     Raises `InputError` when they disagree.
     """
+    if pixel_size_um is not None:
+        return pixel_size_um, pixel_size_um
     known = [
         (row["pixel_size_y"], row["pixel_size_x"], row["filename"])
-        for row in raw_metadata(sources)
+        for row in rows
         if row["pixel_size_y"] is not None
     ]
     for y, x, filename in known:

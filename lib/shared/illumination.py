@@ -56,14 +56,6 @@ def estimate_field(reduced: Iterable[np.ndarray], shape: tuple[int, int]) -> np.
     return field
 
 
-def sample_tiles(tiles: list[str], most: int, seed: int) -> list[str]:
-    """At most `most` of `tiles`, drawn by `seed`, in their order."""
-    if len(tiles) <= most:
-        return list(tiles)
-    chosen = np.random.default_rng(seed).choice(len(tiles), most, replace=False)
-    return [tiles[index] for index in sorted(chosen)]
-
-
 def correct(image: np.ndarray, field: np.ndarray) -> np.ndarray:
     """(..., Y, X) intensities divided by a field of the same trailing shape, as float32."""
     return np.divide(image, field, dtype=np.float32)

@@ -12,9 +12,11 @@ PLATE = "P-{plate}"
 # Per module: the name of an output (a stage, for images) and its templates.
 PREPROCESS = {
     "convert_sbs": [f"preprocess/images/sbs/{TILE}_C-{{cycle}}__image.tiff"],
+    "raw_metadata_sbs": [f"preprocess/metadata/sbs/{TILE}__raw_metadata.tsv"],
     "calculate_ic_sbs": [f"preprocess/ic_fields/sbs/{WELL}_C-{{cycle}}__ic_field.tiff"],
     "extract_metadata_sbs": [f"preprocess/metadata/sbs/{WELL}__combined_metadata.parquet"],
     "convert_phenotype": [f"preprocess/images/phenotype/{TILE}__image.tiff"],
+    "raw_metadata_phenotype": [f"preprocess/metadata/phenotype/{TILE}__raw_metadata.tsv"],
     "calculate_ic_phenotype": [f"preprocess/ic_fields/phenotype/{WELL}__ic_field.tiff"],
     "extract_metadata_phenotype": [
         f"preprocess/metadata/phenotype/{WELL}__combined_metadata.parquet"
@@ -37,6 +39,30 @@ SBS = {
     "detect_spots": [f"sbs/parquets/{TILE}__bases.parquet"],
     "call_reads": [f"sbs/parquets/{WELL}__reads.parquet", f"sbs/tsvs/{WELL}__decoding.tsv"],
     "call_cells": [f"sbs/parquets/{WELL}__cells.parquet", f"sbs/parquets/{WELL}__sbs_info.parquet"],
+}
+
+PHENOTYPE = {
+    "align_phenotype": [
+        f"phenotype/images/{TILE}__aligned.tiff",
+        f"phenotype/tsvs/{TILE}__alignment.tsv",
+    ],
+    "apply_ic_field_phenotype": [f"phenotype/images/{TILE}__illumination_corrected.tiff"],
+    "segment_phenotype": [
+        f"phenotype/images/{TILE}__nuclei.tiff",
+        f"phenotype/images/{TILE}__cells.tiff",
+        f"phenotype/tsvs/{TILE}__segmentation_stats.tsv",
+        f"phenotype/tsvs/{TILE}__phenotype_info.tsv",
+    ],
+    "identify_cytoplasm": [f"phenotype/images/{TILE}__identified_cytoplasms.tiff"],
+    "segment_secondary": [
+        f"phenotype/images/{TILE}__secondary_objects.tiff",
+        f"phenotype/tsvs/{TILE}__secondary_info.tsv",
+    ],
+    "extract_phenotype": [f"phenotype/parquets/{TILE}__phenotype_cp.parquet"],
+    "merge_phenotype": [
+        f"phenotype/parquets/{WELL}__phenotype_cp.parquet",
+        f"phenotype/parquets/{WELL}__phenotype_info.parquet",
+    ],
 }
 
 # Evaluation, figures and tables of the report: per plate, per well, or of the whole run.
@@ -63,5 +89,22 @@ SBS_EVAL = {
         for name in ("preview", "segmentation", "spots", "crosstalk")
     },
     "illumination": f"preprocess/eval/sbs/{WELL}__illumination.png",
+}
+PHENOTYPE_EVAL = {
+    "plate": {
+        name: f"phenotype/eval/{PLATE}__{name}.{suffix}"
+        for name, suffix in {
+            "counts": "tsv",
+            "features": "tsv",
+            "flagged": "tsv",
+            "cells_per_well": "svg",
+            "cells_per_tile": "svg",
+            "feature_plates": "svg",
+            "feature_distributions": "svg",
+            "feature_gaps": "svg",
+        }.items()
+    },
+    "well": {name: f"phenotype/eval/{WELL}__{name}.png" for name in ("segmentation", "channels")},
+    "illumination": f"preprocess/eval/phenotype/{WELL}__illumination.png",
 }
 RUN_EVAL = {name: f"eval/{name}.html" for name in ("summary", "tiles", "parameters", "costs")}

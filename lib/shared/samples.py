@@ -215,6 +215,16 @@ def read_phenotype_samples(
     return _build(sheet, cycles, channels, incomplete_tiles, check_files, ())
 
 
+def sample_tiles(tiles: Sequence[str], most: int, seed: int) -> list[str]:
+    """At most `most` of `tiles`, drawn by `seed`, in their order."""
+    if len(tiles) <= most:
+        return list(tiles)
+    import numpy as np
+
+    chosen = np.random.default_rng(seed).choice(len(tiles), most, replace=False)
+    return [tiles[index] for index in sorted(chosen)]
+
+
 # ---------------------------------------------------------------- rows
 
 

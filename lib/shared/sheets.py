@@ -73,8 +73,11 @@ def read_sheet(
             f"in {name_rows(ragged)}."
         )
     fields = zip(*lines, strict=True)
+    # Most fields repeat from row to row: one copy of each saves most of a large table.
+    once: dict[str, str] = {}
     columns = {
-        name: list(map(str.strip, values)) for name, values in zip(header, fields, strict=True)
+        name: [once.setdefault(value, value) for value in map(str.strip, values)]
+        for name, values in zip(header, fields, strict=True)
     }
     sheet = Sheet(path, columns, numbers)
     empty = [

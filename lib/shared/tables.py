@@ -24,6 +24,7 @@ Table = Union[Columns, "pd.DataFrame"]
 
 # Identifiers are text everywhere: "01" is not 1, and plates may have names.
 KEY_COLUMNS = ("plate", "well", "tile")
+GROUP_BYTES = 64 * 2**20  # of a group of rows of a stacked table, in memory
 
 
 def write_table(path: str | os.PathLike, table: Table) -> None:
@@ -80,10 +81,54 @@ def read_tables(paths: Sequence[str | os.PathLike]) -> "pd.DataFrame":
     return pd.concat(map(read_table, paths), ignore_index=True)
 
 
+def column_names(path: str | os.PathLike) -> list[str]:
+    """The columns of a parquet table, in their order."""
+    import pyarrow.parquet as pq
+
+    return pq.read_schema(path).names
+
+
 def read_rows(path: str | os.PathLike) -> list[dict[str, str]]:
     """Read a small .tsv as a list of rows of text, without pandas."""
     with open(path, newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file, delimiter="\t"))
+
+
+def write_rows(path: str | os.PathLike, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows of the same keys, at least one, as `write_table` does their columns."""
+    write_table(path, {name: [row[name] for row in rows] for name in rows[0]})
+
+
+def stack_tables(path: str | os.PathLike, parts: Sequence[str | os.PathLike]) -> int:
+    """Write the rows of parquet tables of the same columns to one, and return their number.
+
+    Memory does not grow with the number of parts: they are read one after the other.
+
+    Raises `InputError` where a part has other columns than the first.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema, rows = pq.read_schema(parts[0]), 0
+    options = {"compression": "zstd", "use_dictionary": list(KEY_COLUMNS)}
+    with atomic_path(path) as part, pq.ParquetWriter(part, schema, **options) as writer:
+        held: list[pa.Table] = []
+        for name in parts:
+            with pq.ParquetFile(name) as file:
+                table = file.read(use_threads=False)
+            if not table.schema.equals(schema):
+                raise InputError(
+                    f"The table {name} has other columns than {parts[0]}: delete it and run again."
+                )
+            rows += len(table)
+            held.append(table)
+            # Each group of rows lists all columns once more: few large ones, not one per part.
+            if sum(table.nbytes for table in held) >= GROUP_BYTES:
+                writer.write_table(pa.concat_tables(held))
+                held = []
+        if held:
+            writer.write_table(pa.concat_tables(held))
+    return rows
 
 
 def _arrow_array(values: np.ndarray) -> "pa.Array":

@@ -33,8 +33,9 @@ def visible(screen: Screen) -> list[Path]:
     return [screen.results / path for path in ALL_FILES if (screen.results / path).exists()]
 
 
+PREPROCESS_STAGES = ["convert_sbs", "raw_metadata_sbs", "calculate_ic_sbs", "extract_metadata_sbs"]
 ALL_FILES = sorted(
-    expand(layout.PREPROCESS, ["convert_sbs", "calculate_ic_sbs", "extract_metadata_sbs"], SMALL)
+    expand(layout.PREPROCESS, PREPROCESS_STAGES, SMALL)
     | expand(layout.SBS, ["align_sbs", "segment_sbs", "detect_spots"], SMALL)
     | expand(layout.SBS, ["call_reads", "call_cells"], SMALL)
 )

@@ -18,7 +18,7 @@ OPTIONAL = {
     "find_peaks",
     "max_filter",
 }
-PREPROCESS_STAGES = ["convert_sbs", "calculate_ic_sbs", "extract_metadata_sbs"]
+PREPROCESS_STAGES = ["convert_sbs", "raw_metadata_sbs", "calculate_ic_sbs", "extract_metadata_sbs"]
 SBS_STAGES = [stage for stage in layout.SBS if stage not in OPTIONAL]
 WELLS = [f"1 {well}" for well in TINY.wells]
 TILES = [f"{well} {tile}" for well in WELLS for tile in range(TINY.tiles)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from lib.shared.illumination import correct, estimate_field, reduce_tile, sample_tiles, to_uint16
+from lib.shared.illumination import correct, estimate_field, reduce_tile, to_uint16
 
 SHAPE = (160, 192)
 DATA = Path(__file__).parents[3] / "shared" / "data" / "illumination"
@@ -49,14 +49,6 @@ def test_only_empty_tiles_give_ones_and_no_tiles_an_error():
     np.testing.assert_array_equal(estimate_field([reduce_tile(empty)], SHAPE), 1)
     with pytest.raises(ValueError):
         estimate_field([], SHAPE)
-
-
-def test_sampling_is_by_seed_and_in_order():
-    names = [str(i) for i in range(50)]
-    chosen = sample_tiles(names, 10, seed=4)
-    assert chosen == sample_tiles(names, 10, seed=4) != sample_tiles(names, 10, seed=5)
-    assert len(set(chosen)) == 10 and chosen == sorted(chosen, key=int)
-    assert sample_tiles(names, 99, seed=4) == names
 
 
 def test_correction_rounds_and_clips():

@@ -144,10 +144,10 @@ def test_pixel_size_of_files(tmp_path):
     unknown = write(tmp_path / "a.tif")
     known = write(tmp_path / "b.tif", resolution=(20000, 40000), resolutionunit=3)
     other = write(tmp_path / "c.tif", resolution=(10000, 10000), resolutionunit=3)
-    assert raw_pixel_size([unknown]) is None
-    assert raw_pixel_size([unknown, known]) == (0.25, 0.5)
+    assert raw_pixel_size(raw_metadata([unknown])) is None
+    assert raw_pixel_size(raw_metadata([unknown, known])) == (0.25, 0.5)
     with pytest.raises(InputError, match=r"c\.tif has pixels of 1 x 1 um, but .*b\.tif"):
-        raw_pixel_size([known, other])
+        raw_pixel_size(raw_metadata([known, other]))
 
 
 def test_from_files_to_table(tmp_path):

@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 
 from lib.shared.errors import InputError
 from lib.shared.layout import TILE
-from lib.shared.samples import SampleRow, read_phenotype_samples, read_sbs_samples
+from lib.shared.samples import (
+    SampleRow,
+    read_phenotype_samples,
+    read_sbs_samples,
+    sample_tiles,
+)
 from lib.shared.sheets import name_rows, natural_key
 
 SBS = ("sample_fp", "plate", "well", "tile", "cycle")
@@ -519,3 +524,11 @@ def test_questions_about_what_is_not_there_are_answered_by_name(tmp_path):
         samples.tiles("1", "Z9")
     with pytest.raises(InputError, match="has no plate 1, well A1, tile 99"):
         samples.cycles("1", "A1", "99")
+
+
+def test_sampling_is_by_seed_and_in_order():
+    names = [str(i) for i in range(50)]
+    chosen = sample_tiles(names, 10, seed=4)
+    assert chosen == sample_tiles(names, 10, seed=4) != sample_tiles(names, 10, seed=5)
+    assert len(set(chosen)) == 10 and chosen == sorted(chosen, key=int)
+    assert sample_tiles(names, 99, seed=4) == names

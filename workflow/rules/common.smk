@@ -1,12 +1,13 @@
 # The config and the inputs, checked before any job starts, and helpers of all rules.
 import sys
+from functools import cache
 from pathlib import Path
 
 from lib.preprocess.convert import image_pixels
 from lib.shared.config import load_config, schema_defaults
 from lib.shared.errors import InputError
-from lib.shared.illumination import sample_tiles
 from lib.shared.inputs import check_inputs
+from lib.shared.samples import sample_tiles
 
 SCHEMA = workflow.source_path("../schemas/config.schema.yaml")
 try:
@@ -142,6 +143,7 @@ def sampled_tiles(module):
     ]
 
 
+@cache
 def channels_of_cycle(cycle):
     """Channels that the files of an SBS cycle hold; the bases where no stain was imaged."""
     names, bases = config["sbs"]["channel_names"], config["sbs"]["bases"]
@@ -149,11 +151,18 @@ def channels_of_cycle(cycle):
     return [name for name in names if stained or name in bases]
 
 
-def ic_fields_sbs(cycles):
-    """Illumination fields of some cycles; none when they are not corrected."""
-    corrected = cycles if config["sbs"]["illumination_correction"] else []
+def ic_field_sbs():
+    """The illumination field that all cycles are corrected by; none when they are not.
+
+    The light of a channel is the same in all cycles, as far as cells and reads can tell,
+    and each further file costs every tile's jobs.
+    """
+    if not config["sbs"]["illumination_correction"]:
+        return []
     return expand(
-        PREPROCESS_OUTPUTS["calculate_ic_sbs"], cycle=corrected, allow_missing=True
+        PREPROCESS_OUTPUTS["calculate_ic_sbs"],
+        cycle=INPUTS.reference_cycle,
+        allow_missing=True,
     )
 
 

@@ -5,11 +5,12 @@ if SAMPLES["sbs"]:
             lambda wildcards: raw_paths("sbs", wildcards, [wildcards.tile], CYCLES),
         output:
             # A mark such as temp() goes around expand(), not into it.
-            PREPROCESS_OUTPUT_MAPPINGS.get("convert_sbs", list)(
+            images=PREPROCESS_OUTPUT_MAPPINGS.get("convert_sbs", list)(
                 expand(
                     PREPROCESS_OUTPUTS["convert_sbs"], cycle=CYCLES, allow_missing=True
                 )
             ),
+            metadata=PREPROCESS_OUTPUTS["raw_metadata_sbs"][0],
         log:
             ROOT / "logs/convert_sbs/P-{plate}_W-{well}_T-{tile}.log",
         benchmark:
@@ -36,9 +37,7 @@ if SAMPLES["sbs"]:
 
     rule extract_metadata_sbs:
         input:
-            lambda wildcards: raw_paths(
-                "sbs", wildcards, tiles_of("sbs", wildcards), CYCLES
-            ),
+            of_tiles(PREPROCESS_OUTPUTS["raw_metadata_sbs"][0], "sbs"),
         output:
             PREPROCESS_OUTPUTS_MAPPED["extract_metadata_sbs"],
         log:
@@ -51,12 +50,6 @@ if SAMPLES["sbs"]:
             mem_mb=lambda wildcards, attempt: 500 * attempt,
             runtime=30,
         params:
-            parts=lambda wildcards: {
-                (tile, cycle): raw_parts("sbs", **wildcards, tile=tile, cycle=cycle)
-                for tile in tiles_of("sbs", wildcards)
-                for cycle in CYCLES
-            },
-            sheet=config["preprocess"]["sbs_samples_fp"],
             pixel_size_um=config["preprocess"]["sbs_pixel_size_um"],
         script:
             "../scripts/preprocess/extract_metadata.py"
@@ -87,7 +80,8 @@ if SAMPLES["phenotype"]:
                 "phenotype", wildcards, [wildcards.tile], [None]
             ),
         output:
-            PREPROCESS_OUTPUTS_MAPPED["convert_phenotype"],
+            images=PREPROCESS_OUTPUTS_MAPPED["convert_phenotype"],
+            metadata=PREPROCESS_OUTPUTS["raw_metadata_phenotype"][0],
         log:
             ROOT / "logs/convert_phenotype/P-{plate}_W-{well}_T-{tile}.log",
         benchmark:
@@ -113,9 +107,7 @@ if SAMPLES["phenotype"]:
 
     rule extract_metadata_phenotype:
         input:
-            lambda wildcards: raw_paths(
-                "phenotype", wildcards, tiles_of("phenotype", wildcards), [None]
-            ),
+            of_tiles(PREPROCESS_OUTPUTS["raw_metadata_phenotype"][0], "phenotype"),
         output:
             PREPROCESS_OUTPUTS_MAPPED["extract_metadata_phenotype"],
         log:
@@ -128,13 +120,6 @@ if SAMPLES["phenotype"]:
             mem_mb=lambda wildcards, attempt: 500 * attempt,
             runtime=30,
         params:
-            parts=lambda wildcards: {
-                (tile, None): raw_parts(
-                    "phenotype", **wildcards, tile=tile, cycle=None
-                )
-                for tile in tiles_of("phenotype", wildcards)
-            },
-            sheet=config["preprocess"]["phenotype_samples_fp"],
             pixel_size_um=config["preprocess"]["phenotype_pixel_size_um"],
         script:
             "../scripts/preprocess/extract_metadata.py"

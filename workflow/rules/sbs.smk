@@ -47,7 +47,7 @@ if SAMPLES["sbs"]:
     ]
     SEGMENT_SBS_INPUT = dict(
         aligned=SBS_OUTPUTS["align_sbs"][0],
-        ic_fields=ic_fields_sbs([CYCLES[index] for index in SEGMENT_SBS_CYCLES]),
+        ic_field=ic_field_sbs(),
     )
     SEGMENT_SBS_SETTINGS = settings(
         "sbs", "channel_names", "dapi_channel", "cytoplasm_channels", "segmentation"
@@ -80,8 +80,7 @@ if SAMPLES["sbs"]:
     DETECT_SPOTS_INPUT = dict(
         aligned=SBS_OUTPUTS["align_sbs"][0],
         alignment=SBS_OUTPUTS["align_sbs"][1],
-        # The light of a channel is the same in all cycles, as far as reads can tell.
-        ic_field=ic_fields_sbs([REFERENCE_CYCLE]),
+        ic_field=ic_field_sbs(),
         cells=SBS_OUTPUTS["segment_sbs"][1],
     )
     DETECT_SPOTS_SETTINGS = settings(

@@ -12,10 +12,16 @@ SBS_WANTED = [
 SBS_OUTPUT_MAPPINGS = {}
 SBS_OUTPUTS_MAPPED = mapped(SBS_OUTPUTS, SBS_OUTPUT_MAPPINGS)
 
+
+def sbs_target(path):
+    """Whether a file is asked for by itself; the small tables of a tile come with its images."""
+    return not ("{tile}" in path and path.endswith(".tsv"))
+
+
 SBS_TARGETS_ALL = (
     targets(
         {
-            stage: paths
+            stage: [path for path in paths if sbs_target(path)]
             for stage, paths in SBS_OUTPUTS.items()
             if stage in SBS_WANTED or stage not in SBS_OPTIONAL
         },

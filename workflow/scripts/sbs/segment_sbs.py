@@ -13,25 +13,25 @@ with job_log(snakemake.log[0]) as log:
     names, cycles = settings["channel_names"], snakemake.params.cycles
     info = read_image_info(snakemake.input.aligned)
     aligned = read_image(snakemake.input.aligned)
+    fields = [read_image(path) for path in snakemake.input.ic_field]
 
-    def corrected(number: int, channels: list[str]) -> np.ndarray:
+    def corrected(cycle: int, channels: list[str]) -> np.ndarray:
         indices = [names.index(name) for name in channels]
-        image = aligned[cycles[number], indices]
-        if snakemake.input.ic_fields:
-            return correct(image, read_image(snakemake.input.ic_fields[number])[indices])
-        return image.astype(np.float32)
+        image = aligned[cycle, indices].astype(np.float32)
+        return correct(image, fields[0][indices]) if fields else image
 
     if "corrected" in output.keys():
-        image = to_uint16(corrected(0, names))
+        image = to_uint16(corrected(cycles[0], names))
         write_image(output.corrected, image, "CYX", info.pixel_size, names)
     else:
         from lib.shared.segmentation import object_table, segment
 
         dapi = settings["dapi_channel"]
         nothing = np.zeros(info.shape[-2:], np.float32)
+        cytoplasm = [corrected(cycle, settings["cytoplasm_channels"]) for cycle in cycles[1:]]
         found = segment(
-            nothing if dapi is None else corrected(0, [dapi])[0],
-            cytoplasm_image([corrected(n, settings["cytoplasm_channels"]) for n in (1, 2, 3)]),
+            nothing if dapi is None else corrected(cycles[0], [dapi])[0],
+            cytoplasm_image(cytoplasm),
             settings["segmentation"],
         )
         write_image(output.nuclei, found.nuclei, "YX", info.pixel_size)
