@@ -67,8 +67,18 @@ def write_html(path: str | os.PathLike, page: str) -> None:
 # Pages of the report --------------------------------------------------------------------------
 
 
-def summary_page(summary: pd.DataFrame) -> str:
-    """Cells, reads and mapped shares per well and plate, from `metrics.metric_summary`."""
+def summary_page(summary: pd.DataFrame | None = None, phenotype: pd.DataFrame | None = None) -> str:
+    """Cells, reads, mapped shares and features per well and plate, of the halves there are.
+
+    `summary` comes from `metrics.metric_summary`, `phenotype` from
+    `phenotype_metrics.metric_phenotype_summary`.
+    """
+    sections = [] if summary is None else [_sequencing_summary(summary)]
+    sections += [] if phenotype is None else [_phenotype_summary(phenotype)]
+    return html_page("Run summary", sections)
+
+
+def _sequencing_summary(summary: pd.DataFrame) -> Section:
     columns = {
         "plate": "plate",
         "well": "well",
@@ -82,17 +92,38 @@ def summary_page(summary: pd.DataFrame) -> str:
     }
     formats = {name: COUNT for name in ("tiles", "cells", "reads")}
     formats |= {name: PERCENT for name in columns if name.endswith("_share")}
-    section = Section(
+    return Section(
         "Cells and reads",
         summary[list(columns)],
-        "Shares of cells are of all segmented cells, shares of reads of all reads. "
-        "The row “all” sums a plate up.",
+        "Sequencing images. Shares of cells are of all segmented cells, shares of reads of all "
+        "reads. The row “all” sums a plate up.",
         {**formats, "reads_per_cell": DECIMAL},
         columns,
         (summary["well"] == "all").tolist(),
         "No well was processed.",
     )
-    return html_page("Run summary", [section])
+
+
+def _phenotype_summary(phenotype: pd.DataFrame) -> Section:
+    columns = {
+        "plate": "plate",
+        "well": "well",
+        "tiles": "tiles",
+        "cells": "cells",
+        "cells_per_tile": "cells per tile",
+        "median_area": "median area of a cell (px)",
+        "features": "features",
+    }
+    formats = {name: COUNT for name in ("tiles", "cells", "median_area", "features")}
+    return Section(
+        "Cells and features",
+        phenotype[list(columns)],
+        "Phenotype images. The row “all” sums a plate up.",
+        {**formats, "cells_per_tile": DECIMAL},
+        columns,
+        (phenotype["well"] == "all").tolist(),
+        "No well was processed.",
+    )
 
 
 def parameters_page(parameters: pd.DataFrame, software: pd.DataFrame) -> str:
@@ -110,7 +141,8 @@ def parameters_page(parameters: pd.DataFrame, software: pd.DataFrame) -> str:
 def tiles_page(skipped: pd.DataFrame, flagged: pd.DataFrame) -> str:
     """Tiles left out (`plate, well, tile, reason`) and tiles whose alignment is doubtful.
 
-    `flagged` comes from `metrics.metric_flagged_tiles`.
+    `flagged` comes from `metrics.metric_flagged_tiles` or
+    `phenotype_metrics.metric_flagged_channels`.
     """
     sections = [
         Section(
@@ -122,7 +154,8 @@ def tiles_page(skipped: pd.DataFrame, flagged: pd.DataFrame) -> str:
         Section(
             "Doubtful alignment",
             flagged,
-            "Processed, but a cycle is off by more than the limit or could not be measured.",
+            "Processed, but a cycle or channel is off by more than the limit or could not be "
+            "measured.",
             {"worst_residual": DECIMAL, "lowest_correlation": DECIMAL},
             {"worst_residual": "worst residual (px)"},
             empty="Every tile is aligned within the limit.",

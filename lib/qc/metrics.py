@@ -45,6 +45,23 @@ def sort_by_keys(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     return table.loc[order].reset_index(drop=True)
 
 
+def count_per_unit(
+    tiles: pd.DataFrame, found: Mapping[str, pd.DataFrame], by: Sequence[str]
+) -> pd.DataFrame:
+    """Count the `tiles` of each unit and, by name, the rows of other tables.
+
+    A unit of `tiles` without a row counts zero; one not listed there has no row.
+    """
+    by = list(by)
+    units = tiles.drop_duplicates(list(TILE))
+    units = units.groupby(by, as_index=False).agg(tiles=("tile", "size"))
+    for name, rows in found.items():
+        counts = rows.groupby(by).size().rename(name).reset_index()
+        units = units.merge(counts.astype({key: object for key in by}), on=by, how="left")
+        units[name] = units[name].fillna(0).astype(np.int64)
+    return units
+
+
 # Cells and reads ------------------------------------------------------------------------------
 
 
@@ -86,16 +103,11 @@ def metric_counts(
         "reads_in_cells": reads[in_cells],
         "reads_mapped": reads[mapped],
     }
-    units = tiles.drop_duplicates(list(TILE))
-    units = units.groupby(by, as_index=False).agg(tiles=("tile", "size"))
-    for name, rows in found.items():
-        counts = rows.groupby(by).size().rename(name).reset_index()
-        units = units.merge(counts.astype({key: object for key in by}), on=by, how="left")
-        units[name] = units[name].fillna(0).astype(np.int64)
-    units["reads_mapped_share"] = _share(units["reads_mapped"], units["reads"])
-    units["cells_mapped_share"] = _share(units["cells_mapped"], units["cells"])
-    units["cells_one_gene_share"] = _share(units["cells_one_gene"], units["cells"])
-    units["reads_per_cell"] = _share(units["reads_in_cells"], units["cells"])
+    units = count_per_unit(tiles, found, by)
+    units["reads_mapped_share"] = share(units["reads_mapped"], units["reads"])
+    units["cells_mapped_share"] = share(units["cells_mapped"], units["cells"])
+    units["cells_one_gene_share"] = share(units["cells_one_gene"], units["cells"])
+    units["reads_per_cell"] = share(units["reads_in_cells"], units["cells"])
     return sort_by_keys(units, by)
 
 
@@ -106,10 +118,15 @@ def metric_summary(wells: pd.DataFrame) -> pd.DataFrame:
     of its totals, not means over wells.
     """
     totals = wells.groupby("plate", as_index=False)[["tiles", *COUNTS]].sum().assign(well="all")
-    totals["reads_mapped_share"] = _share(totals["reads_mapped"], totals["reads"])
-    totals["cells_mapped_share"] = _share(totals["cells_mapped"], totals["cells"])
-    totals["cells_one_gene_share"] = _share(totals["cells_one_gene"], totals["cells"])
-    totals["reads_per_cell"] = _share(totals["reads_in_cells"], totals["cells"])
+    totals["reads_mapped_share"] = share(totals["reads_mapped"], totals["reads"])
+    totals["cells_mapped_share"] = share(totals["cells_mapped"], totals["cells"])
+    totals["cells_one_gene_share"] = share(totals["cells_one_gene"], totals["cells"])
+    totals["reads_per_cell"] = share(totals["reads_in_cells"], totals["cells"])
+    return with_totals(wells, totals)
+
+
+def with_totals(wells: pd.DataFrame, totals: pd.DataFrame) -> pd.DataFrame:
+    """Put the row of each plate's totals, whose well is `all`, below its wells."""
     table = pd.concat([sort_by_keys(wells, WELL), totals[wells.columns]], ignore_index=True)
     plates = {plate: n for n, plate in enumerate(sorted(table["plate"].unique(), key=natural_key))}
     order = table["plate"].map(plates).sort_values(kind="stable").index
@@ -193,7 +210,7 @@ def metric_quality(reads: pd.DataFrame) -> pd.DataFrame:
             {
                 "cycle": int(name[2:]) + 1,
                 "reads": int(reads[name].notna().sum()),
-                **_quantiles(reads[name]),
+                **quantiles(reads[name]),
             }
             for name in columns
         ],
@@ -230,7 +247,7 @@ def metric_mapping_by_threshold(
     columns = [*by, "threshold", "reads", "mapped"]
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
     table = table.astype({"threshold": float, "reads": np.int64, "mapped": np.int64})
-    table["mapped_share"] = _share(table["mapped"], table["reads"])
+    table["mapped_share"] = share(table["mapped"], table["reads"])
     return table
 
 
@@ -266,7 +283,7 @@ def metric_residuals(alignment: pd.DataFrame, limit: float) -> pd.DataFrame:
                 "tiles": len(residual),
                 "unmeasured": int(residual.isna().sum()),
                 "above_limit": int((residual > limit).sum()),
-                **_quantiles(residual),
+                **quantiles(residual),
             }
         )
     columns = ["plate", "cycle", "channel", "tiles", "unmeasured", "above_limit", *_QUANTILES]
@@ -299,8 +316,8 @@ def metric_flagged_tiles(alignment: pd.DataFrame, limit: float) -> pd.DataFrame:
         rows.append(
             {
                 **dict(zip(keys, unit, strict=True)),
-                "cycles": _listed(group["cycle"]),
-                "channels": _listed(group["channel"]),
+                "cycles": listed(group["cycle"]),
+                "channels": listed(group["channel"]),
                 "worst_residual": group["residual"].max(),
                 "lowest_correlation": group["correlation"].min(),
                 "reason": ", ".join(reasons),
@@ -448,11 +465,13 @@ def metric_software(packages: Sequence[str]) -> pd.DataFrame:
 _QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
 
 
-def _quantiles(values: pd.Series) -> dict[str, float]:
+def quantiles(values: pd.Series) -> dict[str, float]:
+    """Return the quantiles that figures mark."""
     return {name: values.quantile(level) for name, level in _QUANTILES.items()}
 
 
-def _share(part: pd.Series, whole: pd.Series) -> pd.Series:
+def share(part: pd.Series, whole: pd.Series) -> pd.Series:
+    """Return quotients, unknown where there is nothing to have a share of."""
     return part / whole  # nothing of nothing is NaN
 
 
@@ -475,7 +494,8 @@ def _letter_shares(words: np.ndarray, bases: str, cycles: int) -> np.ndarray:
     return counts / np.where(total > 0, total, np.nan)
 
 
-def _listed(values: pd.Series) -> str:
+def listed(values: pd.Series) -> str:
+    """Return the different values in natural order, separated by commas."""
     return ", ".join(sorted(values.astype(str).unique(), key=natural_key))
 
 

@@ -44,6 +44,7 @@ from lib.shared.sheets import natural_key
 THOUSANDS = FuncFormatter(lambda value, _: f"{value:,.0f}")
 PERCENT = PercentFormatter(1, decimals=0)
 CROP = 320  # pixels a side of the example images
+LEAST_SPAN = 0.1  # of the median, to either side
 
 
 # Images ---------------------------------------------------------------------------------------
@@ -53,16 +54,19 @@ CROP = 320  # pixels a side of the example images
 def plot_illumination(
     fields: Mapping[str, np.ndarray], channel_names: Sequence[str], place: str
 ) -> Figure:
-    """Illumination fields, one column per cycle and one row per channel.
+    """Illumination fields, one column per cycle and one row per channel; a lone one as a row.
 
     Parameters
     ----------
     fields : (C, y, x) field of each cycle, 1 = unchanged; any size, it is reduced here.
-        A channel that a cycle lacks is NaN and stays blank.
+        A channel that a cycle lacks is NaN and stays blank. A phenotype has one field,
+        under an empty name.
     """
     cycles = sorted(fields, key=natural_key)
     small = {cycle: thumbnail(np.asarray(fields[cycle], np.float32)) for cycle in cycles}
+    lone = len(cycles) == 1
     rows, columns = len(channel_names), max(1, len(cycles))
+    rows, columns = (columns, rows) if lone else (rows, columns)
     figure = new_figure(
         max(5.0, 1.0 + 1.0 * columns),
         1.25 + 1.0 * rows,
@@ -73,20 +77,23 @@ def plot_illumination(
         say_empty(figure.subplots(), "no illumination fields")
         return figure
     axes = figure.subplots(rows, columns, squeeze=False)
+    grid = axes.T if lone else axes
     # Few colours show the shape like contour lines, and compress well.
     steps = colormaps[SEQUENTIAL].resampled(20)
     top = max(1.05, *(float(np.nanpercentile(field, 99.9)) for field in small.values()))
     bottom = min(1.0, *(float(np.nanmin(field)) for field in small.values()))
     for column, cycle in enumerate(cycles):
         for row, name in enumerate(channel_names):
-            panel = axes[row, column]
+            panel = grid[row, column]
             drawn = panel.imshow(small[cycle][row], cmap=steps, vmin=bottom, vmax=top)
             frame(panel)
-            if row == 0:
+            if lone:
+                panel.set_title(name, size=9, loc="center")
+            elif row == 0:
                 panel.set_title(f"cycle {cycle}", size=8, weight="normal", loc="center")
-            if column == 0:
+            if column == 0 and not lone:
                 panel.set_ylabel(name, rotation=0, ha="right", va="center", weight="bold")
-    bar = figure.colorbar(drawn, ax=axes, shrink=0.9, aspect=25, pad=0.02)
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.9, aspect=15 if lone else 25, pad=0.02)
     bar.set_label("factor")
     bar.outline.set_visible(False)
     return figure
@@ -122,7 +129,7 @@ def plot_segmentation(
         10.0,
         5.9,
         f"Segmentation, {place}",
-        f"Middle of the tile ({_extent(rgb.shape, pixel_size)}); {number:,} cells in all",
+        f"Middle of the tile ({extent_text(rgb.shape, pixel_size)}); {number:,} cells in all",
     )
     left, right = figure.subplots(1, 2)
     for panel, image, title in ((left, rgb, "Images"), (right, drawn, "With outlines")):
@@ -159,7 +166,7 @@ def plot_spots(
         10.0,
         5.9,
         f"Spots and reads, {place}",
-        f"Strongest LoG response over cycles and bases, {_extent(image.shape, pixel_size)}; "
+        f"Strongest LoG response over cycles and bases, {extent_text(image.shape, pixel_size)}; "
         f"{len(inside):,} reads here, {len(reads):,} in the tile",
     )
     left, right = figure.subplots(1, 2)
@@ -245,7 +252,7 @@ def plot_residuals(residuals: pd.DataFrame, limit: float, place: str) -> Figure:
     for n, channel in enumerate(channels):
         rows = residuals[residuals["channel"] == channel]
         x = rows["cycle"].astype(str).map(cycles.index) + (n - (len(channels) - 1) / 2) * step
-        _quantile_marks(panel, x.to_numpy(float), rows, colours[channel], step, channel)
+        quantile_marks(panel, x.to_numpy(float), rows, colours[channel], step, channel)
     panel.axhline(limit, color=WARNING, ls="--", lw=1.2)
     panel.text(
         1.005,
@@ -502,16 +509,87 @@ def plot_plate(
     tiles : `well, tile, x_um, y_um` (centres) and `value`; a NaN value is a missing tile.
     share : the value is a share of 1, drawn as 0 to 100 %.
     """
-    located = tiles is not None and tiles[["x_um", "y_um"]].notna().all(axis=None) and len(tiles)
-    table = tiles if located else wells
-    known = table[value].dropna()
-    rows, columns = plate_size([*wells["well"], *(tiles["well"] if tiles is not None else ())])
+    rows, columns = _plate_size(wells, tiles)
     side = float(np.clip(7.5 / columns, 0.32, 1.9))
     figure = new_figure(
         max(5.6, 1.6 + side * columns), 1.5 + side * rows, f"{label[0].upper()}{label[1:]}, {place}"
     )
-    panel = figure.subplots()
+    known = (tiles if _located(tiles) else wells)[value].dropna()
     limits = (0, 1) if share else (0, known.max() if len(known) and known.max() > 0 else 1)
+    _draw_plate(figure, figure.subplots(), wells, value, label, tiles, limits, share)
+    return figure
+
+
+@styled
+def plot_plates(
+    wells: pd.DataFrame,
+    values: Mapping[str, str],
+    place: str,
+    title: str,
+    tiles: pd.DataFrame | None = None,
+) -> Figure:
+    """Several values of one plate, a heat map each.
+
+    Colours go from the least to the greatest value, and by `LEAST_SPAN` at least to either
+    side of the median: small differences are not to look large. `values` maps columns of
+    `wells` and `tiles`, as `plot_plate` takes them, to what they are called.
+    """
+    rows, columns = _plate_size(wells, tiles)
+    across = min(3, max(1, len(values)))
+    down = -(-max(1, len(values)) // across)
+    width = 3.5
+    figure = new_figure(
+        max(5.6, 0.4 + width * across),
+        0.8 + down * (0.45 + (width - 1.1) * max(rows / columns, 0.35)),
+        f"{title}, {place}",
+    )
+    if not values:
+        say_empty(figure.subplots(), "nothing was measured")
+        return figure
+    panels = figure.subplots(down, across, squeeze=False).ravel()
+    for panel in panels[len(values) :]:
+        panel.set_axis_off()
+    for panel, (value, label) in zip(panels, values.items(), strict=False):
+        known = (tiles if _located(tiles) else wells)[value].dropna()
+        _draw_plate(figure, panel, wells, value, "", tiles, _span(known), numbered=columns <= 6)
+        panel.set_title(label, pad=16)
+    return figure
+
+
+def _span(known: pd.Series) -> tuple[float, float]:
+    """Limits of colours for some values."""
+    if known.empty or not known.any():
+        return 0.0, 1.0
+    middle = float(known.median())
+    reach = LEAST_SPAN * abs(middle)
+    return min(float(known.min()), middle - reach), max(float(known.max()), middle + reach)
+
+
+def _located(tiles: pd.DataFrame | None) -> bool:
+    """Whether there are tiles, and all their positions are known."""
+    return tiles is not None and len(tiles) > 0 and tiles[["x_um", "y_um"]].notna().all(axis=None)
+
+
+def _plate_size(wells: pd.DataFrame, tiles: pd.DataFrame | None) -> tuple[int, int]:
+    return plate_size([*wells["well"], *(tiles["well"] if tiles is not None else ())])
+
+
+def _draw_plate(
+    figure: Figure,
+    panel: Axes,
+    wells: pd.DataFrame,
+    value: str,
+    label: str,
+    tiles: pd.DataFrame | None,
+    limits: tuple[float, float],
+    share: bool = False,
+    numbered: bool = True,
+) -> None:
+    """Wells or tiles of a plate in the colours of `limits`, with a bar beside them."""
+    located = _located(tiles)
+    table = tiles if located else wells
+    known = table[value].dropna()
+    rows, columns = _plate_size(wells, tiles)
     colours = {"cmap": SEQUENTIAL, "clim": limits, "rasterized": True}
     empty = {(row, column) for row in range(rows) for column in range(columns)}
     empty -= {well_position(well) for well in table["well"]}
@@ -536,8 +614,10 @@ def plot_plate(
     drawn.set_array(known.to_numpy(float))
     panel.add_collection(drawn)
     panel.add_collection(PatchCollection(missing, **MISSING))
-    if not located and columns <= 12:
-        _well_numbers(panel, wells.dropna(subset=value), value, share, limits[1], 7.5 + 3 * side)
+    if numbered and not located and columns <= 12:
+        side = panel.get_position().width * figure.get_figwidth() / columns
+        size = float(np.clip(7.5 + 3 * side, 6, 13))
+        _well_numbers(panel, wells.dropna(subset=value), value, share, limits, size)
 
     panel.set(xlim=(-0.6, columns - 0.4), ylim=(rows - 0.4, -0.6), aspect="equal")
     panel.set_xticks(range(columns), [str(column + 1) for column in range(columns)])
@@ -549,19 +629,20 @@ def plot_plate(
     bar = figure.colorbar(drawn, ax=panel, shrink=0.85, aspect=22, pad=0.02)
     bar.set_label(label)
     bar.outline.set_visible(False)
-    bar.ax.yaxis.set_major_formatter(PERCENT if share else THOUSANDS)
+    if share or limits[1] >= 1000:
+        bar.ax.yaxis.set_major_formatter(PERCENT if share else THOUSANDS)
     if missing:
         legend = [Patch(label="no data", **MISSING)]
         panel.legend(
             handles=legend, loc="upper right", bbox_to_anchor=(1.0, 0.0), borderaxespad=0.3
         )
-    return figure
 
 
 # ----------------------------------------------------------------------------------------------
 
 
-def _extent(shape: tuple[int, ...], pixel_size: float | None) -> str:
+def extent_text(shape: tuple[int, ...], pixel_size: float | None) -> str:
+    """Say how large an image of (y, x) pixels is."""
     if pixel_size is None:
         return f"{shape[1]} x {shape[0]} pixels"
     return f"{shape[1] * pixel_size:.0f} x {shape[0] * pixel_size:.0f} µm"
@@ -620,7 +701,7 @@ def _cycle_ticks(panel: Axes, cycles: Sequence[str]) -> None:
     panel.set_xlim(-0.6, len(cycles) - 0.4)
 
 
-def _quantile_marks(
+def quantile_marks(
     panel: Axes, x: np.ndarray, rows: pd.DataFrame, colour: str, width: float, label: str
 ) -> None:
     """A thin line from 5 to 95 %, a thick one between the quartiles, a dot at the median."""
@@ -753,8 +834,14 @@ def _pitch(tiles: pd.DataFrame) -> float:
 
 
 def _well_numbers(
-    panel: Axes, wells: pd.DataFrame, value: str, share: bool, highest: float, size: float
+    panel: Axes,
+    wells: pd.DataFrame,
+    value: str,
+    share: bool,
+    limits: tuple[float, float],
+    size: float,
 ) -> None:
+    bright = limits[0] + 0.6 * (limits[1] - limits[0])
     for well, number in zip(wells["well"], wells[value], strict=True):
         row, column = well_position(well)
         panel.text(
@@ -764,7 +851,7 @@ def _well_numbers(
             ha="center",
             va="center",
             size=size,
-            color=INK if number > 0.6 * highest else "white",
+            color=INK if number > bright else "white",
         )
 
 

@@ -4,7 +4,8 @@ Every tile is reduced to a coarse grid as it is read, so that memory does not
 depend on the number or the size of tiles. The field of a channel is the median
 over tiles of the reduced tiles, each divided by its own level: a few dirty,
 empty or crowded tiles do not move it. The median is smoothed as the classic
-pipeline does (Feldman et al. 2019) and brought back to full size.
+pipeline does (Feldman et al. 2019), drawn towards a plain surface where tiles are
+few, and brought back to full size.
 """
 
 from collections.abc import Iterable
@@ -16,6 +17,9 @@ GRID = 32  # cells along the longer side; illumination is smoother than that
 SMOOTH = 2.0  # grid cells
 LOW_QUANTILE = 0.02  # the dim end of the field, which is set to one
 LEAST_LEVEL = 1e-6
+FEW = 50  # tiles at which a field is half its own and half the plain surface through it
+ROUNDS = 15  # of reweighting; the surface is settled well before
+TUKEY = 4.685  # robust standard deviations beyond which a grid cell does not count
 
 
 def reduce_tile(tile: np.ndarray) -> np.ndarray:
@@ -50,7 +54,11 @@ def estimate_field(reduced: Iterable[np.ndarray], shape: tuple[int, int]) -> np.
             field[c] = 1
             continue
         middle = cv2.medianBlur(np.median(relative[lit, c], axis=0).astype(np.float32), 3)
-        smooth = _smooth(middle)
+        surface = _surface(middle)
+        # Cells leave an imprint in the median of few tiles: what it has beside a plain
+        # surface counts as much as there are tiles to believe it.
+        own = lit.sum() / (lit.sum() + FEW)
+        smooth = surface * _smooth(middle / surface) ** np.float32(own)
         full = cv2.resize(smooth, shape[::-1], interpolation=cv2.INTER_CUBIC)
         field[c] = full / np.quantile(full[::4, ::4], LOW_QUANTILE)
     return field
@@ -64,6 +72,27 @@ def correct(image: np.ndarray, field: np.ndarray) -> np.ndarray:
 def to_uint16(image: np.ndarray) -> np.ndarray:
     """Float intensities rounded and clipped to uint16."""
     return np.clip(np.rint(image), 0, np.iinfo(np.uint16).max).astype(np.uint16)
+
+
+def _surface(grid: np.ndarray) -> np.ndarray:
+    """Plain surface through a (y, x) grid: a quadratic in its logarithm, float32.
+
+    Vignetting is one hill. Cells and dirt stand out of it, and count the less the
+    more they do (Tukey's biweight, Beaton and Tukey 1974).
+    """
+    y, x = np.meshgrid(*(np.linspace(-1, 1, size) for size in grid.shape), indexing="ij")
+    terms = np.stack([y**0, y, x, y * y, y * x, x * x], axis=-1).reshape(-1, 6)
+    values = np.log(np.maximum(grid, LEAST_LEVEL)).astype(np.float64).ravel()
+    weights = np.ones_like(values)
+    for _ in range(ROUNDS):
+        root = np.sqrt(weights)
+        fit = terms @ np.linalg.lstsq(terms * root[:, None], values * root, rcond=None)[0]
+        off = values - fit
+        spread = 1.4826 * np.median(np.abs(off - np.median(off)))
+        if spread < 1e-6:
+            break
+        weights = np.clip(1 - (off / (TUKEY * spread)) ** 2, 1e-6, None) ** 2
+    return np.exp(fit).reshape(grid.shape).astype(np.float32)
 
 
 def _smooth(grid: np.ndarray) -> np.ndarray:

@@ -26,7 +26,18 @@ def summarise(results_dir: str | os.PathLike, scores: Mapping[str, Mapping]) -> 
         "nuclei, cells": f"F1 {scores['nuclei']['f1']:.3f}, {scores['cells']['f1']:.3f} at IoU 0.5",
         "alignment": f"error {shift['median']:.2f} px (median), {shift['p99']:.2f} px (99 %)",
     }
+    rows |= _phenotype(Path(results_dir))
     return [f"{name:<18}{text}" for name, text in rows.items()]
+
+
+def _phenotype(results: Path) -> dict[str, str]:
+    """What was measured of the phenotype; nothing where there is none."""
+    paths = sorted(results.glob(layout.PHENOTYPE_EVAL["plate"]["counts"].format(plate="*")))
+    if not paths:
+        return {}
+    counts = read_tables(paths)
+    cells, tiles, features = counts["cells"].sum(), counts["tiles"].sum(), counts["features"].max()
+    return {"phenotype": f"{cells:,} cells in {tiles:,} tiles, {features:,} features of each"}
 
 
 def _share(part: int, whole: int) -> str:

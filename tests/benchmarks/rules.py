@@ -1,8 +1,9 @@
 """Seconds and memory of every rule: `make benchmark`, or `python tests/benchmarks/rules.py`.
 
-Simulates a well of four tiles (12 cycles, 5 channels, 1024 x 1024 px), once if a
-folder is given to keep it in, and runs the workflow on it. Then measures what it
-takes to start the scripts, to estimate illumination and to plan a large plate.
+Simulates a well of four tiles (12 cycles, 5 channels, 1024 x 1024 px) and its phenotype
+(4 channels, tiles of the same size), once if a folder is given to keep it in, and runs
+the workflow on it. Then measures what it takes to start the scripts, to estimate
+illumination and to plan a large plate.
 """
 
 import argparse
@@ -17,10 +18,18 @@ from statistics import median
 import dry_run
 import illumination
 import start_up
-from measure import SNAKEFILE, Run, highest_peak, median_cpu, print_table, run_snakemake
+from measure import SNAKEFILE, Cost, Run, highest_peak, median_cpu, print_table, run_snakemake
 
-PER_TILE = ("convert_sbs", "align_sbs", "segment_sbs", "detect_spots")
-SIMULATE = ("--tiles", "4", "--cycles", "12", "--no-phenotype")
+PER_TILE = {
+    "sequencing tile": ("convert_sbs", "align_sbs", "segment_sbs", "detect_spots"),
+    "phenotype tile": (
+        "convert_phenotype",
+        "align_phenotype",
+        "segment_phenotype",
+        "extract_phenotype",
+    ),
+}
+SIMULATE = ("--tiles", "4", "--cycles", "12")
 
 
 def simulated(folder: Path) -> Path:
@@ -33,10 +42,18 @@ def simulated(folder: Path) -> Path:
     return screen
 
 
-def run_workflow(screen: Path) -> Run:
-    """Run all of the workflow on a simulated screen, from nothing."""
+def run_workflow(screen: Path) -> dict[str, Run]:
+    """Run all of the workflow on a simulated screen, from nothing: one half, then the other.
+
+    The halves share scripts, whose costs are noted by script.
+    """
     shutil.rmtree(screen / "results", ignore_errors=True)
-    return run_snakemake(screen, SNAKEFILE, "--configfile", "config.yml", "--cores", "2")
+    targets = {"sbs": "all_sbs", "phenotype": "all"}
+    arguments = ("--configfile", "config.yml", "--cores", "2")
+    return {
+        half: run_snakemake(screen, SNAKEFILE, target, *arguments)
+        for half, target in targets.items()
+    }
 
 
 def benchmarks(results: Path) -> dict[str, list[dict[str, str]]]:
@@ -54,12 +71,19 @@ def _number(text: str) -> float:
     return float(text) if text not in ("NA", "-") else 0.0
 
 
-def report(results: Path, run: Run) -> None:
+def _costs(rule: str, runs: dict[str, Run]) -> list[Cost] | None:
+    """What the jobs of a rule took; calculate_ic, say, is the script of calculate_ic_sbs."""
+    late = "phenotype" in rule or rule == "eval_run"
+    scripts = runs["phenotype" if late else "sbs"].scripts
+    name = max(filter(rule.startswith, scripts), key=len, default=None)
+    return scripts.get(name)
+
+
+def report(results: Path, runs: dict[str, Run]) -> None:
     """Print what each rule took, and what each tile did."""
-    rows, per_tile = [], {"wall": 0.0, "cpu": 0.0, "peak": 0.0}
+    rows, measured = [], {}
     for rule, jobs in benchmarks(results).items():
-        # Rules that share a script are measured together: calculate_ic stands for ..._sbs.
-        costs = next((c for name, c in run.scripts.items() if rule.startswith(name)), None)
+        costs = _costs(rule, runs)
         wall = median(_number(job["s"]) for job in jobs)
         sampled = [
             median(_number(job["cpu_time"]) for job in jobs),
@@ -67,15 +91,17 @@ def report(results: Path, run: Run) -> None:
         ]
         metered = [median_cpu(costs), highest_peak(costs)] if costs else ["", ""]
         rows.append([rule, len(jobs), wall, sampled[0], metered[0], sampled[1], metered[1]])
-        if rule in PER_TILE:
-            per_tile["wall"] += wall
-            per_tile["cpu"] += metered[0]
-            per_tile["peak"] = max(per_tile["peak"], metered[1])
-    rows.append(["each tile", "", per_tile["wall"], "", per_tile["cpu"], "", per_tile["peak"]])
-    rows.append(["snakemake itself", "", "", "", run.snakemake.cpu_s, "", run.snakemake.peak_mb])
+        measured[rule] = wall, metered[0], metered[1]
+    for kind, rules in PER_TILE.items():
+        wall, cpu, peak = zip(*(measured[rule] for rule in rules), strict=True)
+        rows.append([f"each {kind}", "", sum(wall), "", sum(cpu), "", max(peak)])
+    for half, run in runs.items():
+        own = run.snakemake
+        rows.append([f"snakemake itself, {half}", "", "", "", own.cpu_s, "", own.peak_mb])
     header = ["rule", "jobs", "s", "CPU s, sampled", "CPU s", "MB, sampled", "MB"]
     print_table("Each rule: medians of seconds, highest memory", header, rows)
-    print(f"of {', '.join(PER_TILE)}; target: 8 CPU s and 1500 MB for a tile")
+    for kind, rules in PER_TILE.items():
+        print(f"each {kind}: {', '.join(rules)}; target: 8 CPU s and 1500 MB")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

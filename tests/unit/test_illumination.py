@@ -39,6 +39,14 @@ def test_field_of_known_vignette():
     assert np.quantile(field, 0.02) == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_cells_of_a_handful_of_tiles_leave_no_imprint(seed):
+    field = estimate_field(map(reduce_tile, tiles(3, seed)), SHAPE)[0]
+    truth = vignette(SHAPE)
+    error = (field / field.mean()) / (truth / truth.mean()) - 1
+    assert error.std() < 0.5 * (truth / truth.mean()).std()
+
+
 def test_one_even_tile_gives_ones():
     field = estimate_field([reduce_tile(np.full((2, *SHAPE), 300, np.uint16))], SHAPE)
     np.testing.assert_allclose(field, 1, atol=1e-5)
@@ -68,4 +76,4 @@ def test_real_shading_is_evened_out():
         return mean.std() / mean.mean()
 
     unseen = fields[1::2]
-    assert unevenness([correct(image, field) for image in unseen]) < 0.5 * unevenness(unseen)
+    assert unevenness([correct(image, field) for image in unseen]) < 0.6 * unevenness(unseen)

@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lib.shared import tables
 from lib.shared.errors import InputError
-from lib.shared.tables import read_rows, read_table, read_tables, write_table
+from lib.shared.tables import (
+    column_names,
+    read_rows,
+    read_table,
+    read_tables,
+    stack_tables,
+    write_table,
+)
 
 text = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8)
 
@@ -87,3 +95,37 @@ def test_writing_plain_columns_does_not_import_pandas(tmp_path):
         "assert 'pandas' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_stacked_tables_are_those_one_below_the_other(tmp_path, monkeypatch):
+    """Also when each part makes a group of rows of its own, and when parts have no row."""
+    parts, counts = [], (3, 0, 5, 1)
+    for number, count in enumerate(counts):
+        parts.append(tmp_path / f"{number}.parquet")
+        columns = {
+            "tile": np.full(count, str(number)),
+            "label": np.arange(count, dtype=np.int32),
+            "mean": np.linspace(0, 1, count, dtype=np.float32),
+        }
+        write_table(parts[-1], columns)
+    for group_bytes in (1, 2**20):
+        monkeypatch.setattr(tables, "GROUP_BYTES", group_bytes)
+        assert stack_tables(tmp_path / "all.parquet", parts) == sum(counts)
+        stacked = read_table(tmp_path / "all.parquet")
+        assert stacked["tile"].tolist() == list("000222223")
+        assert stacked["label"].tolist() == [0, 1, 2, 0, 1, 2, 3, 4, 0]
+        assert [str(kind) for kind in stacked.dtypes] == ["str", "int32", "float32"]
+    assert column_names(tmp_path / "all.parquet") == ["tile", "label", "mean"]
+    assert stack_tables(tmp_path / "none.parquet", parts[1:2]) == 0
+    assert [str(kind) for kind in read_table(tmp_path / "none.parquet").dtypes][1:] == [
+        "int32",
+        "float32",
+    ]
+
+
+def test_stacking_refuses_other_columns_and_leaves_nothing(tmp_path):
+    write_table(tmp_path / "a.parquet", {"label": np.arange(2)})
+    write_table(tmp_path / "b.parquet", {"label": np.arange(2.0)})
+    with pytest.raises(InputError, match=r"b\.parquet has other columns than"):
+        stack_tables(tmp_path / "all.parquet", [tmp_path / "a.parquet", tmp_path / "b.parquet"])
+    assert not (tmp_path / "all.parquet").exists()

@@ -128,26 +128,145 @@ if SAMPLES["sbs"]:
             "../scripts/eval/eval_illumination.py"
 
 
+if SAMPLES["phenotype"]:
+    PHENOTYPE_PLATE_FIGURES = {
+        "cells_per_well": ("plate_heatmap", "2 Plates", "phenotype cells"),
+        "feature_plates": ("feature_plates", "2 Plates", "features"),
+        "cells_per_tile": ("cells_per_tile", "9 Phenotype", "cells per tile"),
+        "feature_distributions": (
+            "feature_distributions",
+            "9 Phenotype",
+            "distributions of features",
+        ),
+        "feature_gaps": (
+            "feature_gaps",
+            "9 Phenotype",
+            "missing and constant features",
+        ),
+    }
+    PHENOTYPE_WELL_FIGURES = {
+        "segmentation": ("segmentation", "3 Images", "phenotype segmentation"),
+        "channels": ("channels", "3 Images", "phenotype channels"),
+    }
+
+    rule eval_phenotype:
+        input:
+            features=of_wells(PHENOTYPE_OUTPUTS["merge_phenotype"][0], "phenotype"),
+            info=of_wells(PHENOTYPE_OUTPUTS["merge_phenotype"][1], "phenotype"),
+            metadata=of_wells(
+                PREPROCESS_OUTPUTS["extract_metadata_phenotype"][0], "phenotype"
+            ),
+            # Only where channels were registered is there anything to flag.
+            alignment=(
+                of_tiles_of_plate(PHENOTYPE_OUTPUTS["align_phenotype"][1], "phenotype")
+                if config["phenotype"]["alignment"]["groups"]
+                else []
+            ),
+        output:
+            **{
+                name: figure(PHENOTYPE_EVAL["plate"][name], *shown, "plate")
+                for name, shown in PHENOTYPE_PLATE_FIGURES.items()
+            },
+            counts=PHENOTYPE_EVAL["plate"]["counts"],
+            features=PHENOTYPE_EVAL["plate"]["features"],
+            flagged=PHENOTYPE_EVAL["plate"]["flagged"],
+        log:
+            ROOT / "logs/eval_phenotype/P-{plate}.log",
+        benchmark:
+            ROOT / "benchmarks/eval_phenotype/P-{plate}.tsv"
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=lambda wildcards, attempt: 4000 * attempt,
+            runtime=60,
+        params:
+            tiles=lambda wildcards: [
+                (well, tile)
+                for well in SAMPLES["phenotype"].wells(wildcards.plate)
+                for tile in SAMPLES["phenotype"].tiles(wildcards.plate, well)
+            ],
+            settings=settings(
+                "phenotype", "channel_names", "nuclei_only", "features", "alignment"
+            ),
+        script:
+            "../scripts/eval/eval_phenotype.py"
+
+    rule eval_phenotype_well:
+        input:
+            info=PHENOTYPE_OUTPUTS["merge_phenotype"][1],
+        output:
+            **{
+                name: figure(PHENOTYPE_EVAL["well"][name], *shown, "plate", "well")
+                for name, shown in PHENOTYPE_WELL_FIGURES.items()
+            },
+        log:
+            ROOT / "logs/eval_phenotype_well/P-{plate}_W-{well}.log",
+        benchmark:
+            ROOT / "benchmarks/eval_phenotype_well/P-{plate}_W-{well}.tsv"
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=megabytes(1000, 10, "phenotype"),
+            runtime=30,
+        params:
+            # The tile that is shown is chosen by the table above, which exists only after the
+            # images of all tiles.
+            tiles=lambda wildcards: SAMPLES["phenotype"].tiles(
+                wildcards.plate, wildcards.well
+            ),
+            images={
+                "aligned": PHENOTYPE_OUTPUTS["align_phenotype"][0],
+                "nuclei": PHENOTYPE_OUTPUTS["segment_phenotype"][0],
+                "cells": PHENOTYPE_OUTPUTS["segment_phenotype"][1],
+            },
+            settings=settings(
+                "phenotype", "channel_names", "dapi_channel", "cytoplasm_channels"
+            ),
+        script:
+            "../scripts/eval/eval_phenotype_well.py"
+
+    rule eval_illumination_phenotype:
+        input:
+            PREPROCESS_OUTPUTS["calculate_ic_phenotype"],
+        output:
+            figure(
+                PHENOTYPE_EVAL["illumination"],
+                "illumination",
+                "3 Images",
+                "phenotype illumination",
+                "plate",
+                "well",
+            ),
+        log:
+            ROOT / "logs/eval_illumination_phenotype/P-{plate}_W-{well}.log",
+        benchmark:
+            ROOT / "benchmarks/eval_illumination_phenotype/P-{plate}_W-{well}.tsv"
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=lambda wildcards, attempt: 1000 * attempt,
+            runtime=10,
+        params:
+            cycles=[""],
+            channel_names=config["phenotype"]["channel_names"],
+        script:
+            "../scripts/eval/eval_illumination.py"
+
+
 RUN_PAGES = {
     "summary": ("summary", "1 Overview", "summary"),
     "tiles": ("flagged_tiles", "4 Alignment", "skipped and doubtful tiles"),
-    "parameters": ("parameters", "9 Run", "parameters and versions"),
-    "costs": ("benchmarks", "9 Run", "seconds and gigabytes"),
+    "parameters": ("parameters", "Run", "parameters and versions"),
+    "costs": ("benchmarks", "Run", "seconds and gigabytes"),
 }
 
 
 rule eval_run:
     input:
-        counts=(
-            targets({"counts": [SBS_EVAL["plate"]["counts"]]}, "sbs")
-            if SAMPLES["sbs"]
-            else []
-        ),
-        flagged=(
-            targets({"flagged": [SBS_EVAL["plate"]["flagged"]]}, "sbs")
-            if SAMPLES["sbs"]
-            else []
-        ),
+        sbs=eval_tables(SBS_EVAL, "sbs", "counts"),
+        phenotype=eval_tables(PHENOTYPE_EVAL, "phenotype", "counts"),
+        flagged_sbs=eval_tables(SBS_EVAL, "sbs", "flagged"),
+        flagged_phenotype=eval_tables(PHENOTYPE_EVAL, "phenotype", "flagged"),
     output:
         **{name: figure(path, *RUN_PAGES[name]) for name, path in RUN_EVAL.items()},
     log:

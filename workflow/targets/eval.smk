@@ -1,20 +1,25 @@
-SBS_EVAL = {
-    level: rooted_one(layout.SBS_EVAL[level])
-    for level in ("plate", "well", "illumination")
-}
-# The summary is one of reads and cells, so far.
-RUN_EVAL = {
-    name: path
-    for name, path in rooted_one(layout.RUN_EVAL).items()
-    if SAMPLES["sbs"] or name != "summary"
-}
+SBS_EVAL, PHENOTYPE_EVAL = (
+    {level: rooted_one(paths) for level, paths in templates.items()}
+    for templates in (layout.SBS_EVAL, layout.PHENOTYPE_EVAL)
+)
+RUN_EVAL = rooted_one(layout.RUN_EVAL)
 
-if SAMPLES["sbs"]:
-    SBS_TARGETS_ALL += targets(
-        {
-            "plate": list(SBS_EVAL["plate"].values()),
-            "well": [*SBS_EVAL["well"].values(), SBS_EVAL["illumination"]],
-        },
-        "sbs",
+
+def eval_targets(templates, module):
+    """All tables and figures of a module; none where the screen has no such images."""
+    if not SAMPLES[module]:
+        return []
+    wells = [*templates["well"].values(), templates["illumination"]]
+    return targets({"plate": list(templates["plate"].values()), "well": wells}, module)
+
+
+def eval_tables(templates, module, name):
+    """A table of a module for every plate; none where the screen has no such images."""
+    return (
+        targets({name: [templates["plate"][name]]}, module) if SAMPLES[module] else []
     )
+
+
+SBS_TARGETS_ALL += eval_targets(SBS_EVAL, "sbs")
+PHENOTYPE_TARGETS_ALL += eval_targets(PHENOTYPE_EVAL, "phenotype")
 EVAL_TARGETS = list(RUN_EVAL.values())

@@ -52,9 +52,9 @@ def measure(
     InputError : shapes, types or names do not fit together, or a pixel is not finite.
     """
     parameters = parameters or FeatureParameters()
-    _check(image, labels, channel_names)
+    check_tile(image, labels, channel_names)
     types = feature_columns(tuple(labels), channel_names, families, parameters)
-    ids = _present_labels(labels.values())
+    ids = present_labels(labels.values())
     tile = _Tile(image, parameters)
     columns = {"label": ids}
     for compartment, label_image in labels.items():
@@ -135,7 +135,7 @@ class _Compartment:
         return [colocalization(a, b) for k, a in enumerate(stains) for b in stains[k + 1 :]]
 
 
-def _present_labels(images: Sequence[np.ndarray]) -> np.ndarray:
+def present_labels(images: Sequence[np.ndarray]) -> np.ndarray:
     """All labels that occur, ascending, int32."""
     images = list(images)
     present = np.zeros(max((int(image.max(initial=0)) for image in images), default=0) + 1, bool)
@@ -145,9 +145,10 @@ def _present_labels(images: Sequence[np.ndarray]) -> np.ndarray:
     return np.flatnonzero(present).astype(np.int32)
 
 
-def _check(
+def check_tile(
     image: np.ndarray, labels: Mapping[str, np.ndarray], channel_names: Sequence[str]
 ) -> None:
+    """Raise `InputError` where the image, labels and names of a tile do not fit together."""
     if image.ndim != 3 or len(image) != len(channel_names):
         raise InputError(
             f"The image of shape {image.shape} must be (channel, Y, X) with the "

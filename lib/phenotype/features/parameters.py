@@ -29,4 +29,4 @@ class FeatureParameters:
     colocalization_threshold: float = 0.15
     neighbor_distance: int = 5
     foci_radius: float = 3.0
-    foci_deviations: float = 6.0
+    foci_deviations: float = 5.0

@@ -229,7 +229,7 @@ FAMILIES: dict[str, Family] = {
     "foci": Family(
         CHANNEL,
         (
-            Feature("foci_count", "1", "peaks of foci in the object", integer=True),
+            Feature("foci_count", "1", "round peaks of foci in the object", integer=True),
             Feature("foci_area", "px", "pixels of foci in the object", integer=True),
         ),
     ),
@@ -293,6 +293,22 @@ def feature_columns(
             f"{', '.join(channel_names)}."
         )
     return dict(zip(names, types, strict=True))
+
+
+def family_of_columns(
+    compartments: Sequence[str],
+    channel_names: Sequence[str],
+    families: Sequence[str],
+    parameters: FeatureParameters,
+) -> dict[str, str]:
+    """The family of each column of features, in the order of the table."""
+    return {
+        column: family
+        for compartment in compartments
+        for family in families
+        for column in feature_columns((compartment,), channel_names, (family,), parameters)
+        if column != "label"
+    }
 
 
 def prefixes(of: str, compartment: str, channel_names: Sequence[str]) -> list[str]:

@@ -26,9 +26,11 @@ def read_raw(
     Parameters
     ----------
     sources : the rows of the sample sheet for this tile: one file with all
-        channels, one per channel, one per z plane, or one per both.
+        channels, one per round of staining, one per channel, one per z plane, or
+        one per channel and plane.
     channel_names : the channels of the tile. A file without a channel in its
-        row must hold exactly these, in this order, under whatever names.
+        row must hold exactly these, in this order, under whatever names; files of
+        rounds must hold them one after the other, in the order of `sources`.
     z : index (from 0) of the plane to take, or "max" for the maximum of all.
 
     Raises
@@ -40,20 +42,49 @@ def read_raw(
     """
     if not sources:
         raise ValueError("a tile needs at least one source")
+    if len(sources) > 1 and all(s.channel is None and s.z is None for s in sources):
+        return _read_rounds(sources, channel_names, z)
     tile: np.ndarray | None = None
     for source, channels in _plan(sources, channel_names, z):
         with naming(source), open_raw(source.path) as file:
             planes = _read_source(file, source, channel_names, z)
             if tile is None:
                 tile = np.zeros((len(channel_names), *planes.shape[1:]), np.uint16)
-            elif planes.shape[1:] != tile.shape[1:]:
-                raise RawImageError(
-                    f"is {_size(planes)} pixels, but {sources[0].path} of the same tile is "
-                    f"{_size(tile)}"
-                )
+            _check_size(planes, tile, sources[0])
             part = tile[channels.start : channels.stop]
             np.maximum(part, planes, out=part)
     return tile
+
+
+def _read_rounds(
+    sources: Sequence[RawSource], channel_names: Sequence[str], z: ZChoice
+) -> np.ndarray:
+    """Read a tile of which each source holds some channels, the next of `channel_names`."""
+    rounds: list[np.ndarray] = []
+    given = 0
+    for source in sources:
+        with naming(source), open_raw(source.path) as file:
+            image = _image(file, source)
+            count = image.size(UNNAMED if UNNAMED in image.sizes else "C")
+            names = channel_names[given : given + count]
+            given += count
+            if len(names) == count:
+                rounds.append(_read_source(file, source, names, z))
+                _check_size(rounds[-1], rounds[0], sources[0])
+    if given != len(channel_names):
+        raise InputError(
+            f"The {len(sources)} files of the tile of {sources[0]} hold {given} channels in all, "
+            f"but {len(channel_names)} are expected ({', '.join(channel_names)}): fill in the "
+            "column z or channel, or correct channel_names."
+        )
+    return np.concatenate(rounds)
+
+
+def _check_size(planes: np.ndarray, tile: np.ndarray, first: RawSource) -> None:
+    if planes.shape[1:] != tile.shape[1:]:
+        raise RawImageError(
+            f"is {_size(planes)} pixels, but {first.path} of the same tile is {_size(tile)}"
+        )
 
 
 def raw_metadata(sources: Sequence[RawSource]) -> list[dict[str, object]]:

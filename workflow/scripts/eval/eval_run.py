@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib.qc import html, metrics
+from lib.qc.phenotype_metrics import metric_phenotype_summary
 from lib.shared.logging import job_log
 from lib.shared.tables import read_table, read_tables
 
@@ -13,10 +14,21 @@ SOFTWARE += ["tifffile", "pandas", "pyarrow", "nd2", "zarr", "cellpose", "stardi
 
 with job_log(snakemake.log[0]):
     output, params = snakemake.output, snakemake.params
-    flagged = pd.DataFrame()
-    if snakemake.input.counts:
-        counts, flagged = read_tables(snakemake.input.counts), read_tables(snakemake.input.flagged)
-        html.write_html(output.summary, html.summary_page(metrics.metric_summary(counts)))
+    counts = {name: snakemake.input[name] for name in ("sbs", "phenotype")}
+    sequencing = metrics.metric_summary(read_tables(counts["sbs"])) if counts["sbs"] else None
+    phenotype = None
+    if counts["phenotype"]:
+        phenotype = metric_phenotype_summary(read_tables(counts["phenotype"]))
+    html.write_html(output.summary, html.summary_page(sequencing, phenotype))
+    flagged = [
+        read_tables(paths).assign(images=name)
+        for name, paths in (
+            ("sequencing", snakemake.input.flagged_sbs),
+            ("phenotype", snakemake.input.flagged_phenotype),
+        )
+        if paths
+    ]
+    flagged = pd.concat([table for table in flagged if len(table)] or flagged[:1])
     skipped = pd.DataFrame(params.skipped, columns=["plate", "well", "tile", "reason"])
     html.write_html(output.tiles, html.tiles_page(skipped, flagged))
     parameters = metrics.metric_parameters(params.config, params.defaults)
