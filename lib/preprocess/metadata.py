@@ -1,6 +1,7 @@
 """Where, when and how large each tile was taken: one table, whatever the files say."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,22 @@ def raw_pixel_size(
         if not (_alike(y, known[0][0]) and _alike(x, known[0][1])):
             raise _pixel_sizes_differ(known[0], (y, x, filename))
     return known[0][:2] if known else None
+
+
+def stage_position(
+    rows: Sequence[Mapping[str, object]], cycle: int | None = None
+) -> tuple[float, float] | None:
+    """Stage position (y, x) in micrometres of a tile, of the first row that knows one.
+
+    `rows` are of one tile, from `combine_metadata` or of `raw_metadata`, numbers also as
+    text; those of another cycle than `cycle`, where it is given, are left out.
+    """
+    for row in rows:
+        if cycle is None or int(row["cycle"]) == cycle:
+            place = [float(row[key] or "nan") for key in ("y_pos", "x_pos")]
+            if all(map(math.isfinite, place)):
+                return place[0], place[1]
+    return None
 
 
 def _alike(one: float, other: float) -> bool:

@@ -5,6 +5,8 @@ its pixel size in micrometres and the names of its channels. Integers and floats
 that ImageJ knows are written as ImageJ hyperstacks, so that Fiji opens them
 natively; label images (32-bit integers) as OME-TIFF. No predictor is used:
 Fiji's own reader ignores it with deflate.
+
+An image is read alike from its TIFF and from the OME-Zarr store that mirrors it.
 """
 
 import os
@@ -12,6 +14,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -81,16 +84,25 @@ def write_image(
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
-    """Read a checkpoint as it was written, with all its axes.
+    """Read a checkpoint, or its mirror as OME-Zarr, as it was written, with all its axes.
 
-    Raises `InputError` naming the file when it is missing, truncated or no TIFF.
+    Raises `InputError` naming the file when it is missing, truncated or no TIFF, and
+    for a store that lacks chunks.
     """
+    if Path(path).is_dir():
+        from lib.shared.omezarr.read import read_store
+
+        return read_store(path)
     with _open(path) as tiff:
         return tiff.series[0].asarray(maxworkers=1).reshape(_info(tiff).shape)
 
 
 def read_image_info(path: str | os.PathLike) -> ImageInfo:
-    """Read what a checkpoint says of itself, without its pixels."""
+    """Read what a checkpoint, or its mirror as OME-Zarr, says of itself, without its pixels."""
+    if Path(path).is_dir():
+        from lib.shared.omezarr.read import read_store_info
+
+        return ImageInfo(*read_store_info(path))
     with _open(path) as tiff:
         return _info(tiff)
 

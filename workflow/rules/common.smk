@@ -76,6 +76,11 @@ def targets(outputs, module):
     return files
 
 
+def named(module):
+    """Optional stages of a module that a target may ask for."""
+    return set(config[module]["checkpoints"]) | set(config[module]["omezarr_stages"])
+
+
 def wanted(module):
     """Optional stages of a module that are to stay as images."""
     section = config[module]
@@ -135,7 +140,7 @@ def tiles_of(module, wildcards):
 
 def sampled_tiles(module):
     """Input function: the converted tiles that an illumination field is estimated from."""
-    template = PREPROCESS_OUTPUTS[f"convert_{module}"][0]
+    template = CONVERTED[module]
     most, seed = config["preprocess"]["ic_max_tiles"], config["all"]["seed"]
     return lambda wildcards: [
         template.format(**wildcards, tile=tile)

@@ -1,16 +1,35 @@
 if SAMPLES["sbs"]:
 
+    CONVERT_SBS_PARAMS = dict(
+        images=lambda wildcards: [
+            (
+                cycle,
+                channels_of_cycle(cycle),
+                raw_parts("sbs", **wildcards, cycle=cycle),
+            )
+            for cycle in CYCLES
+        ],
+        sheet=config["preprocess"]["sbs_samples_fp"],
+        z=config["preprocess"]["z"],
+        pixel_size_um=config["preprocess"]["sbs_pixel_size_um"],
+    )
+
     rule convert_sbs:
         input:
             lambda wildcards: raw_paths("sbs", wildcards, [wildcards.tile], CYCLES),
         output:
+            **(
+                {}
+                if "sbs" in STORED_INPUT
+                else {"metadata": PREPROCESS_OUTPUTS["raw_metadata_sbs"][0]}
+            ),
             # A mark such as temp() goes around expand(), not into it.
             images=PREPROCESS_OUTPUT_MAPPINGS.get("convert_sbs", list)(
                 expand(
                     PREPROCESS_OUTPUTS["convert_sbs"], cycle=CYCLES, allow_missing=True
                 )
             ),
-            metadata=PREPROCESS_OUTPUTS["raw_metadata_sbs"][0],
+            # What the files say comes with the tiles that the next stages read.
         log:
             ROOT / "logs/convert_sbs/P-{plate}_W-{well}_T-{tile}.log",
         benchmark:
@@ -21,17 +40,7 @@ if SAMPLES["sbs"]:
             mem_mb=lambda wildcards, attempt: 600 * attempt,
             runtime=10,
         params:
-            images=lambda wildcards: [
-                (
-                    cycle,
-                    channels_of_cycle(cycle),
-                    raw_parts("sbs", **wildcards, cycle=cycle),
-                )
-                for cycle in CYCLES
-            ],
-            sheet=config["preprocess"]["sbs_samples_fp"],
-            z=config["preprocess"]["z"],
-            pixel_size_um=config["preprocess"]["sbs_pixel_size_um"],
+            **CONVERT_SBS_PARAMS,
         script:
             "../scripts/preprocess/convert.py"
 
@@ -74,14 +83,31 @@ if SAMPLES["sbs"]:
 
 if SAMPLES["phenotype"]:
 
+    CONVERT_PHENOTYPE_PARAMS = dict(
+        images=lambda wildcards: [
+            (
+                None,
+                config["phenotype"]["channel_names"],
+                raw_parts("phenotype", **wildcards, cycle=None),
+            )
+        ],
+        sheet=config["preprocess"]["phenotype_samples_fp"],
+        z=config["preprocess"]["z"],
+        pixel_size_um=config["preprocess"]["phenotype_pixel_size_um"],
+    )
+
     rule convert_phenotype:
         input:
             lambda wildcards: raw_paths(
                 "phenotype", wildcards, [wildcards.tile], [None]
             ),
         output:
+            **(
+                {}
+                if "phenotype" in STORED_INPUT
+                else {"metadata": PREPROCESS_OUTPUTS["raw_metadata_phenotype"][0]}
+            ),
             images=PREPROCESS_OUTPUTS_MAPPED["convert_phenotype"],
-            metadata=PREPROCESS_OUTPUTS["raw_metadata_phenotype"][0],
         log:
             ROOT / "logs/convert_phenotype/P-{plate}_W-{well}_T-{tile}.log",
         benchmark:
@@ -92,16 +118,7 @@ if SAMPLES["phenotype"]:
             mem_mb=lambda wildcards, attempt: 800 * attempt,
             runtime=10,
         params:
-            images=lambda wildcards: [
-                (
-                    None,
-                    config["phenotype"]["channel_names"],
-                    raw_parts("phenotype", **wildcards, cycle=None),
-                )
-            ],
-            sheet=config["preprocess"]["phenotype_samples_fp"],
-            z=config["preprocess"]["z"],
-            pixel_size_um=config["preprocess"]["phenotype_pixel_size_um"],
+            **CONVERT_PHENOTYPE_PARAMS,
         script:
             "../scripts/preprocess/convert.py"
 

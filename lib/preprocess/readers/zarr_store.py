@@ -5,8 +5,7 @@ Only level 0 is read, and of it the chunks that hold the planes asked for.
 
 import itertools
 import logging
-import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +19,27 @@ from lib.preprocess.readers.image import (
     pixel_size_or_none,
 )
 from lib.preprocess.readers.source import RawImageError
+from lib.shared.omezarr.metadata import OVERVIEW_NAME
+from lib.shared.omezarr.read import (
+    StoreError,
+    array_folder,
+    check_blosc,
+    chunk_files,
+    is_blosc,
+    is_store,
+    ome_attributes,
+    stored_shape,
+    transform,
+)
 
 log = logging.getLogger(__name__)
-
-# Version, codec version, flags, type size, then bytes before, of a block, and after compression.
-BLOSC_HEADER = struct.Struct("<4B3I")
-METADATA_FILES = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 
 
 class ZarrStore(RawFile):
     """An open OME-Zarr group; its positions are the fields of a well or the series."""
 
     def __init__(self, path: Path) -> None:
-        if not any((path / name).is_file() for name in METADATA_FILES):
+        if not is_store(path):
             raise RawImageError("is a folder without Zarr metadata: give a file or an OME-Zarr")
         self._root = zarr.open(path, mode="r")
         if not isinstance(self._root, zarr.Group):
@@ -52,7 +59,7 @@ class ZarrImage(RawImage):
     """Level 0 of one OME-Zarr image."""
 
     def __init__(self, group: zarr.Group) -> None:
-        attributes = _ome(group)
+        attributes = ome_attributes(group)
         multiscale = attributes["multiscales"][0]
         axes = multiscale.get("axes")
         if not axes or not all(isinstance(axis, Mapping) for axis in axes):
@@ -67,15 +74,12 @@ class ZarrImage(RawImage):
             )
         self.sizes = dict(zip(names, self._array.shape, strict=True))
         self.dtype = self._array.dtype
-        self.z_step = dict(zip(names, self._stored(), strict=True)).get("Z", 1)
-        codecs = self._array.compressors
-        whole_files = self._array.shards is None and len(codecs) == 1
-        self._is_blosc = whole_files and type(codecs[0]).__name__ in ("Blosc", "BloscCodec")
+        self.z_step = dict(zip(names, stored_shape(self._array), strict=True)).get("Z", 1)
         channels = attributes.get("omero", {}).get("channels")
         if channels:
             self.channel_names = tuple(str(channel.get("label", "?")) for channel in channels)
         units = {name: axis.get("unit") for name, axis in zip(names, axes, strict=True)}
-        scale, translation = _transform(names, [dataset, multiscale])
+        scale, translation = transform(names, [dataset, multiscale])
         size = {axis: _length(scale, units, axis) for axis in "YX"}
         self.pixel_size = pixel_size_or_none(size["Y"], size["X"])
         place = {axis: _length(translation, units, axis) for axis in "ZYX"}
@@ -97,67 +101,43 @@ class ZarrImage(RawImage):
     def plane_info(self, time: int, channel: int, z: int) -> PlaneInfo:
         return self._info
 
-    def _stored(self) -> tuple[int, ...]:
-        """Shape of what one file of the store holds."""
-        return self._array.shards or self._array.chunks
-
     def _check_chunks(self, at: list[range]) -> None:
         """Refuse truncated chunks and planes of which nothing is stored; log other missing chunks.
 
         A missing chunk reads as zeros by the specification, and writers leave out
         chunks that are zero; a plane of a camera is never zero all over.
         """
-        parts = [
-            range(r.start // n, (r.stop - 1) // n + 1)
-            for r, n in zip(at, self._stored(), strict=True)
-        ]
-        folder = Path(self._array.store.root) / self._array.path
+        folder = array_folder(self._array)
         missing = 0
-        for chunks in _by_plane(parts, [axis in "YX" for axis in self.sizes]):
-            keys = [self._array.metadata.encode_chunk_key(chunk) for chunk in chunks]
-            found = [folder / key for key in keys if (folder / key).is_file()]
-            absent = len(keys) - len(found)
+        for files in chunk_files(self._array, list(self.sizes), at):
+            found = [path for path in files if path.is_file()]
             if not found:
                 raise RawImageError(
-                    f"stores nothing for a whole plane (chunk {keys[0]}): copy it again"
+                    "stores nothing for a whole plane "
+                    f"(chunk {files[0].relative_to(folder)}): copy it again"
                 )
-            missing += absent
-            if self._is_blosc:
+            missing += len(files) - len(found)
+            if is_blosc(self._array):
                 for path in found:
-                    _check_blosc(path)
+                    _refuse_truncated(path)
         if missing:
             log.warning("%s: %d chunks are not stored and read as 0", folder, missing)
 
 
-def _check_blosc(path: Path) -> None:
-    """Refuse a chunk shorter than its header says: numcodecs would read beyond its end."""
-    with open(path, "rb") as file:
-        header = file.read(BLOSC_HEADER.size)
-    if len(header) < BLOSC_HEADER.size or BLOSC_HEADER.unpack(header)[-1] > path.stat().st_size:
-        raise RawImageError(f"has a truncated chunk ({path}): copy it again")
-
-
-def _by_plane(parts: list[range], in_plane: list[bool]) -> Iterator[list[tuple[int, ...]]]:
-    """Group the chunks of a block by the planes that they cover."""
-    leading = [(0,) if inside else part for part, inside in zip(parts, in_plane, strict=True)]
-    for first in itertools.product(*leading):
-        axes = zip(parts, in_plane, first, strict=True)
-        yield list(itertools.product(*(part if inside else (at,) for part, inside, at in axes)))
-
-
-def _ome(group: zarr.Group) -> Mapping:
-    """Attributes of a group: under "ome" in 0.5, on top in 0.4."""
-    attributes = group.attrs.asdict()
-    return attributes.get("ome", attributes)
+def _refuse_truncated(path: Path) -> None:
+    try:
+        check_blosc(path)
+    except StoreError as error:
+        raise RawImageError(f"{error}: copy it again") from error
 
 
 def _image_paths(root: zarr.Group) -> list[str]:
     """Paths of the images that a group holds, in its order."""
-    ome = _ome(root)
+    ome = ome_attributes(root)
     if "multiscales" in ome:
         return [""]
     if "well" in ome:
-        return [image["path"] for image in ome["well"]["images"]]
+        return _fields(ome)
     if "plate" in ome:
         wells = [well["path"] for well in ome["plate"]["wells"]]
         if len(wells) != 1:
@@ -165,33 +145,18 @@ def _image_paths(root: zarr.Group) -> list[str]:
                 f"is a plate of {len(wells)} wells: give the path of a well in it, "
                 f"such as {Path(str(root.store.root)).name}/{wells[0] if wells else 'A/1'}"
             )
-        return [f"{wells[0]}/{image['path']}" for image in _ome(root[wells[0]])["well"]["images"]]
+        return [f"{wells[0]}/{field}" for field in _fields(ome_attributes(root[wells[0]]))]
     if "bioformats2raw.layout" in ome:
-        if "OME" in root and "series" in _ome(root["OME"]):
-            return list(_ome(root["OME"])["series"])
+        if "OME" in root and "series" in ome_attributes(root["OME"]):
+            return list(ome_attributes(root["OME"])["series"])
         return list(itertools.takewhile(lambda name: name in root, map(str, itertools.count())))
     raise RawImageError("is a Zarr group without OME-Zarr images, wells or series in its metadata")
 
 
-def _transform(
-    names: list[str], levels: list[Mapping]
-) -> tuple[dict[str, float] | None, dict[str, float] | None]:
-    """Scale and translation from pixels to space; None where no level states one."""
-    scale, translation = np.ones(len(names)), np.zeros(len(names))
-    stated = set()
-    for level in levels:
-        for step in level.get("coordinateTransformations", ()):
-            kind = step["type"]
-            if kind == "scale":
-                scale *= step["scale"]
-                translation *= step["scale"]
-            elif kind == "translation":
-                translation += step["translation"]
-            stated.add(kind)
-    return (
-        dict(zip(names, scale.tolist(), strict=True)) if "scale" in stated else None,
-        dict(zip(names, translation.tolist(), strict=True)) if "translation" in stated else None,
-    )
+def _fields(ome: Mapping) -> list[str]:
+    """Fields of a well in its order, without the overview that Poolscope puts before them."""
+    paths = [image["path"] for image in ome["well"]["images"]]
+    return [path for path in paths if path != OVERVIEW_NAME]
 
 
 def _length(

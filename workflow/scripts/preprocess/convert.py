@@ -1,10 +1,14 @@
-"""Raw files of one tile to one TIFF per image (one, or one per cycle), and what they say."""
+"""Raw files of one tile to one TIFF or OME-Zarr per image (one, or one per cycle).
+
+With them goes what the files say, where it is among the outputs.
+"""
 
 from lib.preprocess.convert import raw_sources
-from lib.preprocess.metadata import raw_pixel_size
+from lib.preprocess.metadata import raw_pixel_size, stage_position
 from lib.preprocess.readers import raw_metadata, read_raw
 from lib.shared.image_io import write_image
 from lib.shared.logging import job_log
+from lib.shared.provenance import provenance
 from lib.shared.tables import write_rows
 
 with job_log(snakemake.log[0]) as log:
@@ -14,7 +18,23 @@ with job_log(snakemake.log[0]) as log:
         sources = raw_sources(parts, params.sheet, place, cycle)
         found = raw_metadata(sources)
         image = read_raw(sources, names, params.z)
-        write_image(path, image, "CYX", raw_pixel_size(found, params.pixel_size_um), names)
+        pixel_size = raw_pixel_size(found, params.pixel_size_um)
+        if "options" in params.keys():
+            from lib.shared.omezarr_utils import write_multiscale_omezarr
+
+            write_multiscale_omezarr(
+                image,
+                path,
+                pixel_size,
+                axes="CYX",
+                channel_labels=names,
+                stage_position=stage_position(found),
+                provenance=provenance(snakemake.rule, snakemake.config),
+                **params.options,
+            )
+        else:
+            write_image(path, image, "CYX", pixel_size, names)
         headers += [place | {"cycle": cycle} | header for header in found]
         log.info("%s: %s from %s", path, image.shape, ", ".join(map(str, sources)))
-    write_rows(output.metadata, headers)
+    if "metadata" in output.keys():
+        write_rows(output.metadata, headers)

@@ -1,0 +1,209 @@
+"""Writing the pixels: levels are computed, encoded and written chunk by chunk, by all threads.
+
+A slab is what one chunk spans in the leading axes, usually one plane. Its levels
+are computed when the first of its chunks is due; while one thread waits for the
+disk others encode.
+"""
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import google_crc32c
+import numpy as np
+
+from lib.shared.omezarr.metadata import ArrayLayout
+from lib.shared.omezarr.pyramid import label_levels, mean_levels
+
+Task = Callable[[], None]
+Index = tuple[int, ...]
+
+
+class PyramidWriter:
+    """Writes an image (..., Y, X) as the arrays `layouts` (levels) of the group `folder`.
+
+    Attributes
+    ----------
+    lowest, highest : extremes of each plane, of the shape of the leading axes: of labels
+        at full size, of intensities in the coarsest level, as a hot pixel is no signal.
+    coarsest : the last level.
+    checksum : CRC-32C of level 0 in C order, little-endian.
+    """
+
+    def __init__(
+        self, folder: Path, image: np.ndarray, layouts: Sequence[ArrayLayout], factor: int
+    ) -> None:
+        self._image = np.ascontiguousarray(image, image.dtype.newbyteorder("<"))
+        self._layouts, self._factor = layouts, factor
+        self._sinks = [_sink(folder, layout) for layout in layouts]
+        leading = image.shape[:-2]
+        self.lowest, self.highest = np.empty(leading, image.dtype), np.empty(leading, image.dtype)
+        self.coarsest = np.empty(layouts[-1].shape, image.dtype)
+        self.checksum = 0
+
+    def write(self, is_label: bool, threads: int) -> None:
+        """Write all chunks. An error of any thread stops all of them and is raised."""
+        run_tasks(self._tasks(is_label), threads)
+
+    def _tasks(self, is_label: bool) -> Iterator[Task]:
+        yield self._add_up
+        for index in np.ndindex(self._layouts[0].grid[:-2]):
+            slab = _Slab(self, index, is_label)
+            # Not before a first look at the plane, which the levels take in any case.
+            yield slab.describe
+            for level, layout in enumerate(self._layouts):
+                for row, column in np.ndindex(layout.grid[-2:]):
+                    yield partial(slab.write_chunk, level, row, column)
+
+    def _add_up(self) -> None:
+        self.checksum = checksum(self._image)
+
+
+class _Slab:
+    """The planes of one chunk index in the leading axes, with their levels."""
+
+    def __init__(self, writer: PyramidWriter, index: Index, is_label: bool) -> None:
+        self._writer, self._index, self._is_label = writer, index, is_label
+        chunks = writer._layouts[0].chunks[:-2]
+        self._at = tuple(slice(i * c, (i + 1) * c) for i, c in zip(index, chunks, strict=True))
+        self._lock = threading.Lock()
+        self._image = writer._image[self._at]
+        self._levels: list[np.ndarray] | None = None
+
+    def describe(self) -> None:
+        """Note the extremes and the coarsest level."""
+        writer, levels = self._writer, self._all_levels()
+        seen = self._image if self._is_label else levels[-1]
+        writer.lowest[self._at] = seen.min(axis=(-2, -1))
+        writer.highest[self._at] = seen.max(axis=(-2, -1))
+        writer.coarsest[self._at] = levels[-1]
+
+    def write_chunk(self, level: int, row: int, column: int) -> None:
+        """Encode and write one chunk."""
+        image = self._image if level == 0 else self._all_levels()[level]
+        layout, sink = self._writer._layouts[level], self._writer._sinks[level]
+        height, width = layout.chunks[-2:]
+        top, left = row * height, column * width
+        chunk = image[..., top : top + height, left : left + width]
+        sink.put(self._index, row, column, sink.encode(filled(chunk, layout.chunks)))
+
+    def _all_levels(self) -> list[np.ndarray]:
+        with self._lock:  # who comes first computes, others wait
+            if self._levels is None:
+                below = label_levels if self._is_label else mean_levels
+                factor, count = self._writer._factor, len(self._writer._layouts)
+                self._levels = [self._image, *below(self._image, factor, count)]
+        return self._levels
+
+
+def checksum(array: np.ndarray) -> int:
+    """CRC-32C of the values of an array in C order, little-endian."""
+    return google_crc32c.value(np.ascontiguousarray(array, array.dtype.newbyteorder("<")))
+
+
+def run_tasks(tasks: Iterator[Task], threads: int) -> None:
+    """Run `tasks` in their order by the calling thread and `threads` - 1 others.
+
+    Tasks are drawn one at a time, so that they may be made as they are needed.
+    """
+    lock, stop = threading.Lock(), threading.Event()
+
+    def work() -> None:
+        try:
+            while not stop.is_set():
+                with lock:
+                    task = next(tasks, None)
+                if task is None:
+                    return
+                task()
+        finally:
+            stop.set()  # at the end, and for the others when this one failed
+
+    if threads == 1:
+        work()
+        return
+    with ThreadPoolExecutor(threads - 1) as pool:
+        others = [pool.submit(work) for _ in range(threads - 1)]
+        work()
+    for other in others:
+        other.result()
+
+
+def write_file(path: str, *parts: bytes) -> None:
+    """Write a new file from parts; raises OSError where they do not all fit."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        for part in parts:
+            rest = memoryview(part)
+            while rest:
+                rest = rest[os.write(file, rest) :]
+    finally:
+        os.close(file)
+
+
+def filled(chunk: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """The chunk, contiguous, with zeros beyond the edges of the image: chunks are stored whole."""
+    if chunk.shape == shape:
+        return np.ascontiguousarray(chunk)
+    whole = np.zeros(shape, chunk.dtype)
+    whole[tuple(map(slice, chunk.shape))] = chunk
+    return whole
+
+
+def _sink(folder: Path, layout: ArrayLayout) -> "_Files | _Shards":
+    return (_Shards if layout.sharded else _Files)(folder, layout)
+
+
+class _Files:
+    """A file per chunk."""
+
+    def __init__(self, folder: Path, layout: ArrayLayout) -> None:
+        self.encode = layout.codec.encoder()
+        self._root = os.path.join(folder, layout.path, *(["c"] if layout.version == "0.5" else []))
+        for index in np.ndindex(layout.grid[:-1]):
+            os.makedirs(os.path.join(self._root, *map(str, index)), exist_ok=True)
+
+    def put(self, index: Index, row: int, column: int, data: bytes) -> None:
+        write_file("/".join([self._root, *map(str, (*index, row, column))]), data)
+
+
+class _Shards:
+    """A file per chunk of the leading axes: all its chunks, then where each lies.
+
+    Zarr v3 `sharding_indexed` with the index, and its CRC-32C, at the end. Chunks
+    stand in C order whatever thread finishes first, so that the same image gives
+    the same bytes.
+    """
+
+    def __init__(self, folder: Path, layout: ArrayLayout) -> None:
+        self.encode = layout.codec.encoder()
+        self._root = os.path.join(folder, layout.path, "c")
+        self._rows, self._columns = layout.grid[-2:]
+        self._waiting: dict[Index, list[bytes | None]] = {}
+        self._missing: dict[Index, int] = {}
+        self._lock = threading.Lock()
+        for index in np.ndindex(layout.grid[:-2]):
+            os.makedirs(os.path.join(self._root, *map(str, (*index, 0))))
+
+    def put(self, index: Index, row: int, column: int, data: bytes) -> None:
+        count = self._rows * self._columns
+        with self._lock:
+            chunks = self._waiting.setdefault(index, [None] * count)
+            chunks[row * self._columns + column] = data
+            left = self._missing[index] = self._missing.get(index, count) - 1
+            if left == 0:
+                del self._waiting[index]
+        if left == 0:
+            path = "/".join([self._root, *map(str, (*index, 0, 0))])
+            write_file(path, *chunks, shard_index(list(map(len, chunks))))
+
+
+def shard_index(lengths: Sequence[int]) -> bytes:
+    """Offset and length of each chunk of a shard, and the CRC-32C of that."""
+    offsets = [0, *itertools.accumulate(lengths)][:-1]
+    index = np.array([offsets, lengths], "<u8").T.tobytes()
+    return index + google_crc32c.value(index).to_bytes(4, "little")
