@@ -11,6 +11,7 @@ ITERATIONS = 3
 LEAST_TRAINING = 50  # reads; with fewer the brightest share is not looked for
 CONFIDENT_SHARE = 0.5  # of the reads in cells, the brightest
 MAD_TO_DEVIATION = 1.4826  # of a normal law
+BRIGHTEST = 0.98  # quantile above which spots count for the percentile correction
 
 
 @dataclass(frozen=True)
@@ -39,20 +40,21 @@ def call_bases(intensity: np.ndarray, confident: np.ndarray, method: str = "medi
     intensity : (n, T, C), not negative.
     confident : (n,) bool, the reads that train the correction; all when none is.
     method : "median" corrects channel gains and crosstalk by medians (Feldman et
-        al. 2019, channels normalised first); "argmax" takes the brightest channel.
+        al. 2019, channels normalised first); "percentile" takes crosstalk from the
+        brightest spots of each channel instead; "argmax" takes the brightest channel.
     """
     channels = intensity.shape[2]
     scale, crosstalk = np.ones(channels), np.eye(channels)
     corrected = intensity.astype(np.float32)
     training = confident if confident.any() else np.ones(len(intensity), bool)
-    if method == "median" and len(intensity):
+    if method in ESTIMATES and len(intensity):
         scale = channel_scale(intensity[training])
-        crosstalk = median_crosstalk(intensity[training] / scale)
+        crosstalk = ESTIMATES[method](intensity[training] / scale)
         inverse = np.linalg.pinv(crosstalk)
         corrected = ((intensity / scale) @ inverse.T).astype(np.float32)
         # Back in units of intensity, so that both methods can be compared.
         corrected *= np.float32(np.median(scale))
-    elif method not in ("median", "argmax"):
+    elif method not in (*ESTIMATES, "argmax"):
         raise ValueError(f"unknown base calling method {method}")
     return BaseCalls(
         corrected.argmax(axis=2).astype(np.int8),
@@ -102,6 +104,26 @@ def median_crosstalk(intensity: np.ndarray) -> np.ndarray:
             column = np.median(own, axis=0) if len(own) else np.zeros(channels)
             matrix[:, base] = column / column.sum() if column.sum() > 0 else np.eye(channels)[base]
     return matrix
+
+
+def percentile_crosstalk(intensity: np.ndarray) -> np.ndarray:
+    """Crosstalk matrix (C, C) from the spots that are brightest in each channel.
+
+    Column b is the median over the 2 % of spots and cycles that are brightest in b, of
+    sum 1 (Feldman et al. 2019, where it is the alternative to medians of called spots).
+    """
+    channels = intensity.shape[2]
+    spots = intensity.reshape(-1, channels)
+    matrix = np.eye(channels)
+    for base in range(channels):
+        own = spots[spots[:, base] >= np.quantile(spots[:, base], BRIGHTEST)]
+        column = np.median(own, axis=0)
+        if column.sum() > 0:
+            matrix[:, base] = column / column.sum()
+    return matrix
+
+
+ESTIMATES = {"median": median_crosstalk, "percentile": percentile_crosstalk}
 
 
 def dark_level(corrected: np.ndarray) -> float:

@@ -37,6 +37,17 @@ def call_cells(
     reads = reads[counted]
     ranked = _rank_barcodes(reads, by)
 
+    cells = spread_ranks(ranked, reads)
+    cells["mapped_single_gene"] = single_gene(cells, by)
+    return place_cells(cells, info)
+
+
+def spread_ranks(ranked: pd.DataFrame, reads: pd.DataFrame) -> pd.DataFrame:
+    """One row per cell, a column per rank for what `ranked` says of its barcodes.
+
+    `ranked` has `barcode, count, peak, sgRNA, gene_symbol, rank` per cell and barcode;
+    `barcode_count` are all `reads` of a cell.
+    """
     cells = reads.groupby(KEYS, sort=True).size().rename("barcode_count").reset_index()
     for rank in range(RANKS):
         columns = ["barcode", "count", "peak", "sgRNA", "gene_symbol"]
@@ -50,10 +61,15 @@ def call_cells(
         cells[count] = cells[count].fillna(0).astype("int32")
         peak = f"cell_barcode_peak_{rank}"
         cells[peak] = cells[peak].fillna(0).astype("float32")
-    cells["mapped_single_gene"] = single_gene(cells, by)
+    return cells
+
+
+def place_cells(cells: pd.DataFrame, info: pd.DataFrame) -> pd.DataFrame:
+    """Cells with their centres, columns in the order that the table has them."""
     cells = cells.merge(info[[*KEYS, "i", "j"]], on=KEYS, how="left", validate="one_to_one")
     first = [*KEYS, "i", "j"]
     last = ["barcode_count", "mapped_single_gene"]
+    last += [name for name in ("p_barcode", "p_doublet") if name in cells]
     middle = [name for name in cells.columns if name not in first + last]
     return cells[first + middle + last]
 

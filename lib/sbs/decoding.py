@@ -93,13 +93,13 @@ def _search_at(
     queries: np.ndarray, codes: np.ndarray, length: int, distance: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """How many library codes lie at exactly `distance` from each query, and one of them."""
-    flips = _flips(length, distance)
+    changes = flips(length, distance)
     hits = np.zeros(len(queries), int)
     at = np.zeros(len(queries), int)
-    step = max(BLOCK // len(flips), 1)
+    step = max(BLOCK // len(changes), 1)
     for start in range(0, len(queries), step):
         part = slice(start, start + step)
-        near = queries[part, None] ^ flips
+        near = queries[part, None] ^ changes
         place = np.minimum(np.searchsorted(codes, near), len(codes) - 1)
         equal = codes[place] == near
         hits[part] = equal.sum(axis=1)
@@ -107,11 +107,11 @@ def _search_at(
     return hits, at
 
 
-def _flips(length: int, distance: int) -> np.ndarray:
+def flips(length: int, distance: int) -> np.ndarray:
     """All patterns that change exactly `distance` letters of a packed barcode by XOR."""
-    flips = [
+    patterns = [
         sum(change << (2 * place) for place, change in zip(places, changes, strict=True))
         for places in combinations(range(length), distance)
         for changes in product((1, 2, 3), repeat=distance)
     ]
-    return np.array(flips, np.int64)
+    return np.array(patterns, np.int64)

@@ -124,7 +124,7 @@ def call_reads(
         "gene_symbol": "gene_symbol",
         **({"gene_id": "gene_id"} if "gene_id" in library else {}),
     }.items():
-        reads[name] = _look_up(library[column], entry)
+        reads[name] = look_up(library[column], entry)
     reads["mismatches"] = pd.array(match.mismatches, "Int8")
     reads.loc[entry < 0, "mismatches"] = pd.NA
     near = bases.filter(regex=r"^cell_near_\d+$").to_numpy().T
@@ -196,7 +196,7 @@ def part(barcodes: np.ndarray, places: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(single[:, places]).view(f"U{len(places)}")[:, 0]
 
 
-def _look_up(values: pd.Series, entry: np.ndarray) -> pd.Series:
+def look_up(values: pd.Series, entry: np.ndarray) -> pd.Series:
     """`values` at `entry`, null at -1."""
     found = values.astype("str").reset_index(drop=True).reindex(entry)
     return found.reset_index(drop=True).set_axis(pd.RangeIndex(len(entry)))

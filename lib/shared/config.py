@@ -259,6 +259,8 @@ def _resolve(config: dict) -> dict:
         if phenotype["cytoplasm_channels"] is None:
             rest = [name for name in names if name != phenotype["dapi_channel"]]
             phenotype["cytoplasm_channels"] = rest or list(names)
+        if phenotype["alignment"]["reference_channel"] is None:
+            phenotype["alignment"]["reference_channel"] = phenotype["dapi_channel"]
     return config
 
 
@@ -352,6 +354,53 @@ def _check_areas(config: dict, module: str) -> Iterator[str]:
             )
 
 
+def _check_alignment(config: dict) -> Iterator[str]:
+    phenotype = config["phenotype"]
+    names, alignment = phenotype["channel_names"], phenotype["alignment"]
+    reference = alignment["reference_channel"] or phenotype["dapi_channel"] or names[0]
+    grouped = [name for group in alignment["groups"] for name in group]
+    named = {
+        "alignment.reference_channel": [alignment["reference_channel"]],
+        "alignment.groups": grouped,
+        "alignment.offsets_px": list(alignment["offsets_px"]),
+        "secondary_objects.channel": [phenotype["secondary_objects"]["channel"]],
+    }
+    for key, channels in named.items():
+        for name in dict.fromkeys(channels):
+            if name is not None and name not in names:
+                yield (
+                    f"config key phenotype.{key} names {_show(name)}, which is none of "
+                    f"phenotype.channel_names ({', '.join(names)})."
+                )
+            elif name == reference and key in ("alignment.groups", "alignment.offsets_px"):
+                yield (
+                    f"config key phenotype.{key} names {name}, which is the reference channel and "
+                    "stays where it is: leave it out, or set phenotype.alignment.reference_channel."
+                )
+    for name in dict.fromkeys(grouped):
+        if grouped.count(name) > 1:
+            yield (
+                f"config key phenotype.alignment.groups names {name} in two groups: a channel "
+                "moves with one of them."
+            )
+
+
+def _check_secondary(config: dict) -> Iterator[str]:
+    phenotype = config["phenotype"]
+    channel = phenotype["secondary_objects"]["channel"]
+    for key in ("checkpoints", "omezarr_stages"):
+        if channel is None and "segment_secondary" in phenotype[key]:
+            yield (
+                f"config key phenotype.{key} names segment_secondary, but no secondary objects are "
+                "sought: set phenotype.secondary_objects.channel."
+            )
+    if channel is not None and phenotype["nuclei_only"]:
+        yield (
+            "config key phenotype.nuclei_only is true, so there are no cells that could hold "
+            "secondary objects: set phenotype.secondary_objects.channel to null."
+        )
+
+
 # A check runs when the section it looks at is there and right in itself.
 _CHECKS: list[tuple[str, Callable[[dict], Iterator[str]]]] = [
     ("preprocess", _check_halves),
@@ -359,6 +408,8 @@ _CHECKS: list[tuple[str, Callable[[dict], Iterator[str]]]] = [
     ("phenotype", partial(_check_channels, module="phenotype")),
     ("sbs", partial(_check_areas, module="sbs")),
     ("phenotype", partial(_check_areas, module="phenotype")),
+    ("phenotype", _check_alignment),
+    ("phenotype", _check_secondary),
     ("sbs", _check_dapi),
     ("sbs", _check_cycles),
     ("sbs", _check_positions),

@@ -1,6 +1,7 @@
 """Everything a user gives, checked before any job starts."""
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -10,8 +11,11 @@ from typing import TypeVar
 from lib.shared.errors import InputError
 from lib.shared.library import describe_ambiguous, read_barcodes
 from lib.shared.samples import Samples, read_phenotype_samples, read_sbs_samples
+from lib.shared.sheets import name_some, natural_key
 
 logger = logging.getLogger(__name__)
+# Names that NGFF allows for the wells and fields of a plate.
+PLATE_WELL, PLATE_FIELD = re.compile("[A-Za-z]+[0-9]+"), re.compile("[A-Za-z0-9]+")
 _T = TypeVar("_T")
 
 
@@ -53,9 +57,12 @@ def check_inputs(config: dict, check_files: bool = True) -> Inputs:
         for module in ("sbs", "phenotype")
         if module in config
     }
-    _warn_of_exports(config)
     problems += _missing_models(config)
+    problems += _missing_engine(config)
     problems += _bad_root(config["all"]["root_fp"])
+    if config["all"]["omezarr_layout"] == "plate":
+        for found in filter(None, samples.values()):
+            problems += _unfit_for_plates(found)
     inputs = Inputs(samples.get("sbs"), samples.get("phenotype"))
     if inputs.sbs is not None:
         inputs = _with_cycles(inputs, config["sbs"])
@@ -102,6 +109,16 @@ def _missing_models(config: dict) -> list[str]:
     ]
 
 
+def _missing_engine(config: dict) -> list[str]:
+    engine = config["phenotype"]["features"]["engine"] if "phenotype" in config else "own"
+    if engine == "own" or find_spec(engine) is not None:
+        return []
+    return [
+        f"config key phenotype.features.engine is {engine}, which is not installed: "
+        f'pip install "poolscope[{engine}]", or set it to own.'
+    ]
+
+
 def _check_reference(inputs: Inputs, config: dict) -> None:
     if inputs.reference_cycle is None:
         raise InputError(
@@ -117,14 +134,20 @@ def _check_reference(inputs: Inputs, config: dict) -> None:
         )
 
 
-def _warn_of_exports(config: dict) -> None:
-    for module in ("preprocess", "sbs", "phenotype"):
-        if module in config and config[module]["omezarr_export"]:
-            logger.warning(
-                "config key %s.omezarr_export is on, but the OME-Zarr export is not built yet: "
-                "the stages of omezarr_stages are written as TIFF only.",
-                module,
-            )
+def _unfit_for_plates(samples: Samples) -> list[str]:
+    """Refuse names that rows, columns and fields of an OME-Zarr plate cannot have."""
+    wells = {well for _, well in samples.every_well() if not PLATE_WELL.fullmatch(well)}
+    tiles = {tile for *_, tile in samples.every_tile() if not PLATE_FIELD.fullmatch(tile)}
+    return [
+        f"config key all.omezarr_layout is plate, but the sample sheet {samples.sheet.path} has "
+        f"the {what} {name_some(sorted(names, key=natural_key))}: in a plate {rule}. Rename, or "
+        "set it to tile."
+        for what, names, rule in (
+            ("well", wells, "a well is a row of letters and a column number, such as A1"),
+            ("tile", tiles, "a tile is named by letters and digits"),
+        )
+        if names
+    ]
 
 
 def _bad_root(root: str) -> list[str]:

@@ -65,6 +65,55 @@ PHENOTYPE = {
     ],
 }
 
+# The export layer: per module, the store of each stage that can be mirrored as OME-Zarr.
+OMEZARR = {
+    "preprocess": {
+        "convert_sbs": f"preprocess/omezarr/sbs/image/{TILE}_C-{{cycle}}__image.ome.zarr",
+        "calculate_ic_sbs": (
+            f"preprocess/omezarr/sbs/ic_field/{WELL}_C-{{cycle}}__ic_field.ome.zarr"
+        ),
+        "convert_phenotype": f"preprocess/omezarr/phenotype/image/{TILE}__image.ome.zarr",
+        "calculate_ic_phenotype": (
+            f"preprocess/omezarr/phenotype/ic_field/{WELL}__ic_field.ome.zarr"
+        ),
+    },
+    "sbs": {
+        stage: f"sbs/omezarr/{info}/{TILE}__{info}.ome.zarr"
+        for stage, info in {
+            "align_sbs": "aligned",
+            "apply_ic_field_sbs": "illumination_corrected",
+            "segment_sbs": "segmentation",
+            "log_filter": "log_filtered",
+            "compute_standard_deviation": "standard_deviation",
+            "find_peaks": "peaks",
+            "max_filter": "max_filtered",
+        }.items()
+    },
+    "phenotype": {
+        stage: f"phenotype/omezarr/{info}/{TILE}__{info}.ome.zarr"
+        for stage, info in {
+            "apply_ic_field_phenotype": "illumination_corrected",
+            "align_phenotype": "aligned",
+            "segment_phenotype": "segmentation",
+            "identify_cytoplasm": "cytoplasm",
+            "segment_secondary": "secondary_objects",
+        }.items()
+    },
+}
+
+
+def plate_store(store: str) -> str:
+    """Template of the plate that holds, as fields, what `store` of OMEZARR holds by tile.
+
+    `sbs/omezarr/P-{plate}__aligned.ome.zarr` for the aligned tiles; images of
+    several cycles make a plate per cycle.
+    """
+    folder, name = store.split("/omezarr/")
+    parts = name.split("/")
+    parent = "/".join([folder, "omezarr", *parts[:-2]])
+    return f"{parent}/{parts[-1].replace('_W-{well}', '').replace('_T-{tile}', '')}"
+
+
 # Evaluation, figures and tables of the report: per plate, per well, or of the whole run.
 SBS_EVAL = {
     "plate": {

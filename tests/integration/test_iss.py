@@ -68,7 +68,7 @@ def test_reads_are_found_and_called_without_cells(brain):
     reads = reads_of(brain)
     assert 1500 < len(reads) < 2500  # 1827 spots in the anchor channel, which is not used
     assert (reads["cell"] == 0).all()
-    assert on_codebook(reads) > 0.77
+    assert on_codebook(reads) > 0.7
     cells = read_table(brain.results / "sbs/parquets/P-1_W-A1__cells.parquet")
     assert len(cells) == 0
     assert {"cell", "cell_barcode_0", "gene_symbol_0"} <= set(cells.columns)
@@ -76,11 +76,19 @@ def test_reads_are_found_and_called_without_cells(brain):
 
 def test_quality_and_height_tell_reads_from_grains(brain):
     reads = reads_of(brain)
-    clear = reads[reads["Q_min"] >= 0.3]
-    assert len(clear) > 0.6 * len(reads)
-    assert on_codebook(clear) > 0.92
-    assert on_codebook(reads[reads["Q_min"] < 0.3]) < 0.6
-    assert on_codebook(reads.nlargest(1000, "peak")) > 0.9
+    clear = reads[reads["Q_min"] >= 10]
+    assert len(clear) > 0.4 * len(reads)
+    # Called without the library, good reads are on the codebook by themselves.
+    codes = {row["Code"] for row in rows_of("taglist.csv")}
+    assert clear["barcode_free"].isin(codes).mean() > 0.92
+    assert reads.loc[reads["Q_min"] < 10, "barcode_free"].isin(codes).mean() < 0.85
+    assert on_codebook(reads.nlargest(1000, "peak")) > 0.85
+
+
+def test_accepted_reads_are_within_the_rate_asked(brain):
+    accepted = reads_of(brain).dropna(subset="sgRNA")
+    assert (accepted["q_value"] <= 0.025).all()
+    assert (1 - accepted["posterior"]).mean() < 0.05
 
 
 def test_gene_frequencies_are_those_of_a_brain_not_of_chance(brain):
@@ -90,8 +98,11 @@ def test_gene_frequencies_are_those_of_a_brain_not_of_chance(brain):
     assert len(counts) > 40
 
 
-def test_median_correction_does_far_better_than_the_brightest_channel(brain, tmp_path):
+def test_callers_of_the_field_are_kept_beside(brain, tmp_path):
     copy = Screen(Path(shutil.copytree(brain.folder, tmp_path / "copy")))
-    copy.configure(sbs={"call_reads_method": "argmax"})
-    copy.run(READS)
-    assert RANDOM < on_codebook(reads_of(copy)) < on_codebook(reads_of(brain)) - 0.1
+    share = {}
+    for method in ("median", "argmax"):
+        copy.configure(sbs={"call_reads_method": method})
+        copy.run(READS)
+        share[method] = on_codebook(reads_of(copy))
+    assert RANDOM < share["argmax"] < share["median"] - 0.1

@@ -10,6 +10,7 @@ from lib.sbs.base_calling import (
     confident_reads,
     dark_level,
     median_crosstalk,
+    percentile_crosstalk,
     spell,
 )
 
@@ -183,3 +184,13 @@ def test_spelling_with_failed_cycles():
     assert spell(index, "GTAC", np.array([0, 1, 2]), 3).tolist() == ["GTC", "AAG"]
     assert spell(index, "GTAC", np.array([0, 2, 4]), 5).tolist() == ["GNTNC", "ANANG"]
     assert spell(index[:0], "GTAC", np.array([0, 1, 2]), 3).tolist() == []
+
+
+def test_percentile_crosstalk_by_hand():
+    # The brightest spots of channel 0 show a quarter of their light in channel 1.
+    spots = np.zeros((100, 1, 4))
+    spots[:, 0] = np.eye(4)[np.arange(100) % 4]
+    spots[::4, 0] = [3.0, 1.0, 0, 0]
+    matrix = percentile_crosstalk(spots)
+    assert matrix[:, 0].tolist() == [0.75, 0.25, 0, 0]
+    assert matrix[:, 2:].tolist() == np.eye(4)[:, 2:].tolist()

@@ -12,6 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from lib.phenotype.features import ALL_FAMILIES, FeatureParameters
+from lib.phenotype.features.engines import ENGINES, feature_parameters
+from lib.phenotype.secondary import SecondaryParameters
 from lib.shared import config as config_module
 from lib.shared import layout
 from lib.shared.config import key_names, load_config, load_schema
@@ -172,9 +175,7 @@ def test_reference_config_names_every_key_with_its_default():
 
 @pytest.mark.parametrize("module", ["preprocess", "sbs", "phenotype"])
 def test_stages_of_the_schema_are_the_images_of_the_layout(module):
-    outputs = getattr(layout, module.upper(), None)
-    if outputs is None:
-        pytest.skip(f"the layout has no {module} yet")
+    outputs = getattr(layout, module.upper())
     stages = {
         stage for stage, paths in outputs.items() if any(path.endswith(".tiff") for path in paths)
     }
@@ -188,6 +189,24 @@ def test_segmentation_section_is_the_dataclass_of_its_parameters():
     assert {name: child["default"] for name, child in node.items()} == defaults
     assert node["method"]["enum"] == list(parameters.METHODS)
     assert node["reconcile"]["enum"] == list(parameters.RECONCILE)
+
+
+def test_features_section_is_the_dataclass_of_its_parameters():
+    features = load_config(MINIMAL, SCHEMA)["phenotype"]["features"]
+    assert feature_parameters(features) == FeatureParameters()
+    names = {field.name for field in fields(FeatureParameters)}
+    assert set(features) == {"engine", "families", *names}
+    assert features["families"] == list(ALL_FAMILIES)
+    defs = load_schema(SCHEMA)["$defs"]
+    assert defs["feature_family"]["enum"] == list(ALL_FAMILIES)
+    section = load_schema(SCHEMA)["properties"]["phenotype"]["properties"]["features"]
+    assert section["properties"]["engine"]["enum"] == list(ENGINES)
+
+
+def test_secondary_objects_section_is_the_dataclass_of_its_parameters():
+    section = load_config(MINIMAL, SCHEMA)["phenotype"]["secondary_objects"]
+    assert section.pop("channel") is None
+    assert SecondaryParameters(**section) == SecondaryParameters()
 
 
 # ---------------------------------------------------------------- what is refused
@@ -212,7 +231,8 @@ def test_segmentation_section_is_the_dataclass_of_its_parameters():
             "all.zzzzzz",
             1,
             "config key all.zzzzzz is not known: the keys of all are root_fp, plate_filter, "
-            "well_filter, seed, incomplete_tiles, omezarr_export_default.",
+            "well_filter, seed, incomplete_tiles, omezarr_export_default, omezarr_version, "
+            "omezarr_layout, omezarr_labels, omezarr_sharded, omezarr_level_prefix.",
         ),
         (
             "sbs.segmentation",
@@ -365,6 +385,38 @@ def test_cycles_that_contradict_each_other_are_refused():
         assert left_out.startswith(f"config key sbs.reference_cycle is 2, which sbs.{key} names")
     (shared,) = problems_of(**{"sbs.mapping_cycles": [1, 2], "sbs.recombination_cycles": [2, 3]})
     assert "both name position 2:" in shared
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("reference_channel", "P56", 'alignment.reference_channel names "P56", which is none of'),
+        ("groups", [["P65", "GFP"]], 'alignment.groups names "GFP", which is none of'),
+        ("groups", [["DAPI", "P65"]], "alignment.groups names DAPI, which is the reference"),
+        ("groups", [["P65"], ["WGA", "P65"]], "alignment.groups names P65 in two groups"),
+        ("offsets_px", {"GFP": [0, 1]}, 'alignment.offsets_px names "GFP", which is none of'),
+        ("offsets_px", {"DAPI": [0, 1]}, "alignment.offsets_px names DAPI, which is the reference"),
+        ("offsets_px", {"P65": [1]}, "alignment.offsets_px.P65 is [1]: it must be a list of 2"),
+    ],
+)
+def test_alignments_that_cannot_be_are_refused(key, value, sentence):
+    (problem,) = problems_of(**{f"phenotype.alignment.{key}": value})
+    assert problem.startswith(f"config key phenotype.{sentence}")
+
+
+def test_the_reference_channel_is_that_of_the_nuclei():
+    config = load_config(with_values(**{"phenotype.dapi_channel": "WGA"}), SCHEMA)
+    assert config["phenotype"]["alignment"]["reference_channel"] == "WGA"
+
+
+def test_secondary_objects_need_a_channel_and_cells():
+    (named,) = problems_of(**{"phenotype.checkpoints": ["segment_secondary"]})
+    assert named.startswith("config key phenotype.checkpoints names segment_secondary, but")
+    (wrong,) = problems_of(**{"phenotype.secondary_objects": {"channel": "GFP"}})
+    assert "phenotype.secondary_objects.channel" in wrong
+    nuclei = {"phenotype.secondary_objects": {"channel": "WGA"}, "phenotype.nuclei_only": True}
+    (no_cells,) = problems_of(**nuclei)
+    assert no_cells.startswith("config key phenotype.nuclei_only is true")
 
 
 def test_areas_that_leave_nothing_are_refused():

@@ -244,10 +244,13 @@ def test_guides_that_cannot_be_told_apart_are_named(screen, caplog):
     assert problem.endswith("No guide is left: sequence more cycles or check the library.")
 
 
-def test_an_export_that_is_not_built_yet_is_not_ignored_in_silence(screen, caplog):
-    screen["sbs"]["omezarr_export"] = True
+def test_names_that_a_plate_of_stores_cannot_have_are_refused(screen):
+    sheet = Path(screen["preprocess"]["sbs_samples_fp"])
+    sheet.write_text(sheet.read_text().replace("A1", "control"))
     check(screen)
-    assert "config key sbs.omezarr_export is on" in caplog.text
+    screen["all"]["omezarr_layout"] = "plate"
+    (problem,) = check_refusal(screen)
+    assert f"{sheet} has the well control: in a plate a well is a row of letters" in problem
 
 
 def test_raw_files_are_not_sought_when_told_so(screen):

@@ -12,7 +12,7 @@ if SAMPLES["sbs"]:
 
     rule align_sbs:
         input:
-            expand(PREPROCESS_OUTPUTS["convert_sbs"], cycle=CYCLES, allow_missing=True),
+            expand(CONVERTED["sbs"], cycle=CYCLES, allow_missing=True),
         output:
             aligned=SBS_OUTPUTS_MAPPED["align_sbs"][0],
             alignment=SBS_OUTPUTS_MAPPED["align_sbs"][1],
@@ -178,7 +178,8 @@ if SAMPLES["sbs"]:
             runtime=30,
         params:
             sequencing=SEQUENCED,
-            settings=settings("sbs", "call_reads_method", "max_mismatches"),
+            settings=settings("sbs", "call_reads_method", "max_mismatches", "fdr")
+            | settings("all", "seed"),
         script:
             "../scripts/sbs/call_reads.py"
 
@@ -201,6 +202,8 @@ if SAMPLES["sbs"]:
             runtime=30,
         params:
             reference_cycle=REFERENCE_CYCLE,
-            settings=settings("sbs", "call_cells_by", "min_quality"),
+            settings=settings(
+                "sbs", "call_reads_method", "call_cells_by", "min_quality"
+            ),
         script:
             "../scripts/sbs/call_cells.py"

@@ -7,7 +7,7 @@ SBS_OPTIONAL = [
     "max_filter",
 ]
 SBS_WANTED = [
-    stage for stage in SBS_OPTIONAL if "sbs" in config and stage in wanted("sbs")
+    stage for stage in SBS_OPTIONAL if "sbs" in config and stage in named("sbs")
 ]
 SBS_OUTPUT_MAPPINGS = {}
 SBS_OUTPUTS_MAPPED = mapped(SBS_OUTPUTS, SBS_OUTPUT_MAPPINGS)
@@ -23,7 +23,7 @@ SBS_TARGETS_ALL = (
         {
             stage: [path for path in paths if sbs_target(path)]
             for stage, paths in SBS_OUTPUTS.items()
-            if stage in SBS_WANTED or stage not in SBS_OPTIONAL
+            if stage not in SBS_OPTIONAL or stage in wanted("sbs")
         },
         "sbs",
     )

@@ -1,5 +1,6 @@
 """Pictures of an example tile of one well, and its crosstalk, for the report."""
 
+from lib.qc.decoding_plots import plot_decoding
 from lib.qc.metrics import example_tiles
 from lib.qc.plots import plot_crosstalk, plot_segmentation, plot_spots
 from lib.qc.preview import plot_preview
@@ -39,9 +40,11 @@ with job_log(snakemake.log[0]) as log:
     filtered, _ = log_filter(aligned[:, base_planes], settings["spot_sigma_px"])
     write_figure(output.spots, plot_spots(filtered, reads, **shown))
     decoding = read_table(snakemake.input.decoding)
-    matrix = decoding[decoding["parameter"] == "crosstalk"].pivot_table("value", "to", "from")
-    crosstalk = plot_crosstalk(
-        matrix.loc[bases, bases].to_numpy(), "".join(bases), place(wildcards.plate, wildcards.well)
-    )
+    here = place(wildcards.plate, wildcards.well)
+    if (decoding["parameter"] == "signal").any():
+        crosstalk = plot_decoding(decoding, "".join(bases), here)
+    else:
+        matrix = decoding[decoding["parameter"] == "crosstalk"].pivot_table("value", "to", "from")
+        crosstalk = plot_crosstalk(matrix.loc[bases, bases].to_numpy(), "".join(bases), here)
     write_figure(output.crosstalk, crosstalk)
     log.info("tile %s is shown", tile)

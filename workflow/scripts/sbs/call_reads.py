@@ -1,19 +1,28 @@
 """Bases of all tiles of one well to called and decoded reads."""
 
+from lib.sbs.posterior_caller import call_tile, fit_caller, sample_tiles, signal_table, spread
 from lib.sbs.reads import Sequencing, call_reads, decoding_table
 from lib.shared.library import read_library
 from lib.shared.logging import job_log
-from lib.shared.tables import read_tables, write_table
+from lib.shared.table_stream import write_pieces
+from lib.shared.tables import read_table, read_tables, write_table
 
 with job_log(snakemake.log[0]) as log:
-    settings = snakemake.params.settings
+    settings, tiles = snakemake.params.settings, list(snakemake.input.bases)
     sequencing = Sequencing.plan(**snakemake.params.sequencing)
-    bases = read_tables(snakemake.input.bases)
     library = read_library(snakemake.input.library, **sequencing.library_places())
-    reads, calls = call_reads(
-        bases, library, sequencing, settings["call_reads_method"], settings["max_mismatches"]
-    )
-    write_table(snakemake.output.reads, reads)
     place = {"plate": snakemake.wildcards.plate, "well": snakemake.wildcards.well}
-    write_table(snakemake.output.decoding, decoding_table(calls, sequencing, place))
-    log.info("%d reads, %.3f in the library", len(reads), reads["sgRNA"].notna().mean())
+    method = settings["call_reads_method"]
+    if method == "posterior":
+        sample = sample_tiles(read_table(path) for path in spread(tiles))
+        caller = fit_caller(sample, library, sequencing, settings["fdr"], seed=settings["seed"])
+        pieces = (call_tile(caller, read_table(path)) for path in tiles)
+        count = write_pieces(snakemake.output.reads, pieces)
+        write_table(snakemake.output.decoding, signal_table(caller, place))
+        log.info("%d reads; %s", count, caller.describe())
+    else:
+        bases = read_tables(tiles)
+        reads, calls = call_reads(bases, library, sequencing, method, settings["max_mismatches"])
+        write_table(snakemake.output.reads, reads)
+        write_table(snakemake.output.decoding, decoding_table(calls, sequencing, place))
+        log.info("%d reads, %.3f in the library", len(reads), reads["sgRNA"].notna().mean())

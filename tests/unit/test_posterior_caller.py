@@ -1,0 +1,165 @@
+"""The posterior caller on tables of bases whose truth is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic_reads import BASES, bases_table, intensities, library, phasing_operator, spell
+
+from lib.sbs.posterior_caller import (
+    call_tile,
+    fit_caller,
+    sample_tiles,
+    signal_table,
+    spread,
+)
+from lib.sbs.reads import Sequencing, call_reads
+
+CYCLES = 10
+PLAN = Sequencing.plan(range(1, CYCLES + 1), list(BASES))
+
+
+@pytest.fixture(scope="module")
+def screen():
+    """2400 spots on three tiles: reads of 60 guides, a sixth of other sequences."""
+    rng = np.random.default_rng(0)
+    codes = np.unique(rng.integers(0, 4, (60, CYCLES)), axis=0)
+    sequences = codes[rng.integers(0, len(codes), 2400)]
+    sequences[::6] = rng.integers(0, 4, (400, CYCLES))
+    light = intensities(rng, sequences, phasing_operator(CYCLES, 0.05, 0.01))
+    bases = bases_table(light, tile=np.repeat(["0", "1", "2"], 800))
+    return codes, sequences, bases, fit_caller(bases, library(codes), PLAN)
+
+
+@pytest.fixture(scope="module")
+def reads(screen):
+    return call_tile(screen[3], screen[2])
+
+
+def test_true_error_of_accepted_reads_is_below_the_one_asked(screen, reads):
+    truth = spell(screen[1])
+    accepted = reads["sgRNA"].notna().to_numpy()
+    assert accepted.mean() > 0.8
+    assert (reads["barcode"].to_numpy("U") == truth)[accepted].mean() > 0.985
+    assert (reads["sgRNA"] == truth)[accepted].mean() > 0.985
+    assert (reads.loc[accepted, "q_value"] <= 0.01).all()
+    assert (reads.loc[accepted, "barcode"] == reads.loc[accepted, "barcode_library"]).all()
+
+
+def test_more_reads_are_right_than_by_the_classic_caller(screen, reads):
+    codes, sequences, bases, _ = screen
+    classic, _ = call_reads(bases, library(codes), PLAN, "median")
+    truth = spell(sequences)
+    exact = [(table["barcode"] == truth).mean() for table in (reads, classic)]
+    assert exact[0] > 0.97 and exact[1] < exact[0] - 0.1
+
+
+def test_claimed_errors_are_those_observed(screen, reads):
+    truth = np.array([list(word) for word in spell(screen[1])])
+    called = np.array([list(word) for word in reads["barcode"]])
+    quality = reads[[f"Q_{t}" for t in range(CYCLES)]].to_numpy(float)
+    claimed = 10 ** (-quality / 10)
+    unsure = (quality >= 5) & (quality < 30)
+    wrong = (truth != called)[unsure]
+    spread_of_counts = 3 * np.sqrt(claimed[unsure].sum())
+    assert abs(wrong.sum() - claimed[unsure].sum()) < spread_of_counts + 0.5 * claimed[unsure].sum()
+    accepted = reads["sgRNA"].notna()
+    assert (1 - reads.loc[accepted, "posterior"]).mean() < 0.01
+    assert reads["Q_min"].to_numpy() == pytest.approx(quality.min(axis=1))
+
+
+def test_tile_by_tile_equals_all_at_once(screen, reads):
+    pieces = [call_tile(screen[3], tile) for _, tile in screen[2].groupby("tile")]
+    pd.testing.assert_frame_equal(pd.concat(pieces, ignore_index=True), reads)
+
+
+def test_columns_stay_without_reads(screen, reads):
+    empty = call_tile(screen[3], screen[2][:0])
+    pd.testing.assert_series_equal(empty.dtypes, reads.dtypes)
+    nothing = fit_caller(screen[2][:0], library(screen[0]), PLAN)
+    assert len(call_tile(nothing, screen[2][:0])) == 0
+    assert "too few reads" in nothing.describe()
+
+
+def test_few_reads_are_called_with_a_plain_model(screen):
+    codes, _, bases, _ = screen
+    few = bases[1:30].reset_index(drop=True)
+    called = call_tile(fit_caller(few, library(codes), PLAN), few)
+    assert len(called) == 29 and np.isfinite(called["Q_min"]).all()
+
+
+def test_sampled_tiles_are_spread_evenly():
+    assert spread(list("abcdefgh"))[:4] == ["a", "e", "c", "g"]
+    for count in (1, 2, 5, 300):
+        assert sorted(spread(range(count))) == list(range(count))
+    tiles = (pd.DataFrame({"a": range(10)}) for _ in range(5))
+    assert len(sample_tiles(tiles, most=25)) == 30
+
+
+def test_failed_cycles_are_n_and_reads_are_decoded_without_them(screen):
+    codes, sequences, bases, _ = screen
+    cycles = [c for c in range(1, CYCLES + 1) if c != 4]
+    plan = Sequencing.plan(cycles, list(BASES), failed_cycles=[4])
+    guides = library(codes)
+    guides["barcode"] = [f"{code[:3]}N{code[4:]}" for code in guides["barcode"]]
+    called = call_tile(fit_caller(bases, guides, plan), bases)
+    assert (called["barcode"].str[3] == "N").all() and called["Q_3"].isna().all()
+    accepted = called["sgRNA"].notna().to_numpy()
+    assert accepted.mean() > 0.75
+    assert (called["sgRNA"] == spell(sequences))[accepted].mean() > 0.98
+
+
+def test_a_cycle_that_failed_unnoticed_does_little_harm(screen):
+    codes, sequences, bases, _ = screen
+    spoilt = bases.copy()
+    noise = np.random.default_rng(3).lognormal(4, 0.7, (len(bases), 4))
+    spoilt[[f"{base}_6" for base in BASES]] = noise.astype(np.float32)
+    called = call_tile(fit_caller(spoilt, library(codes), PLAN), spoilt)
+    accepted = called["sgRNA"].notna().to_numpy()
+    assert accepted.mean() > 0.7
+    assert (called["sgRNA"] == spell(sequences))[accepted].mean() > 0.98
+
+
+def test_guides_that_share_a_barcode_are_not_told_apart(screen):
+    codes, _, bases, _ = screen
+    guides = pd.concat([library(codes), library(codes[:1]).assign(sgRNA="twin")])
+    guides = guides.reset_index(drop=True)
+    called = call_tile(fit_caller(bases, guides, PLAN), bases)
+    shared = guides["barcode"].iloc[0]
+    assert called.loc[called["barcode_free"] == shared, "sgRNA"].isna().all()
+    assert (called["sgRNA"] != "twin").all()
+
+
+def test_dual_barcodes():
+    rng = np.random.default_rng(4)
+    first = np.unique(rng.integers(0, 4, (40, 6)), axis=0)
+    second = rng.integers(0, 4, (len(first), 4))
+    guide = rng.integers(0, len(first), 1500)
+    other = np.where(np.arange(1500) % 5 == 0, rng.integers(0, len(first), 1500), guide)
+    light = intensities(rng, np.hstack([first[guide], second[other]]))
+    plan = Sequencing.plan(
+        range(1, 11), list(BASES), mapping_cycles=range(1, 7), recombination_cycles=range(7, 11)
+    )
+    guides = library(first).assign(barcode_recombination=spell(second))
+    bases = bases_table(light)
+    called = call_tile(fit_caller(bases, guides, plan), bases)
+    assert called["sgRNA"].notna().mean() > 0.95
+    known = called["recombined"].notna().to_numpy()
+    truth = (second[guide] != second[other]).any(axis=1)
+    assert known.mean() > 0.9
+    found = called["recombined"].fillna(False).to_numpy(bool)
+    assert (found == truth)[known].mean() > 0.98
+    assert called.loc[known & truth, "p_recombined"].mean() > 0.95
+
+
+def test_table_of_estimates(screen):
+    table = signal_table(screen[3], {"plate": "1", "well": "A1"})
+    assert list(table.columns[:3]) == ["plate", "well", "parameter"]
+    crosstalk = table[table["parameter"] == "crosstalk"]
+    assert crosstalk.groupby(["cycle", "from"])["value"].sum().to_numpy() == pytest.approx(1)
+    matrix = crosstalk.pivot_table("value", "to", "from")
+    assert matrix.loc[list(BASES), list(BASES)].to_numpy().diagonal().min() > 0.4
+    phasing = table[table["parameter"] == "phasing"]
+    assert phasing.groupby("cycle")["value"].sum().to_numpy() == pytest.approx(1)
+    assert (phasing["error"] >= 0).all()
+    score = table[table["parameter"] == "score"]
+    assert set(score["from"]) == {"guide", "decoy"}
