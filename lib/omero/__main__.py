@@ -1,0 +1,85 @@
+"""`python -m lib.omero inventory --plate 42` lists a plate as sample sheets; `clean` tidies up.
+
+Where to log in comes from the environment or a private file, never from here:
+see `lib.omero.connection.read_account`.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lib.omero.connection import connect
+from lib.omero.import_plate import delete_plate, incomplete_plates
+from lib.omero.inventory import fetch_image, inventory, write_sheets
+from lib.omero.paths import ServerDisk
+from lib.shared.errors import InputError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except InputError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lib.omero")
+    commands = parser.add_subparsers(required=True)
+    listing = commands.add_parser("inventory", help="write the sample sheets of a plate")
+    listing.add_argument("--plate", type=int, required=True, help="number of the plate")
+    listing.add_argument("--out", type=Path, default=Path(), help="folder for the sheets")
+    listing.add_argument(
+        "--root", action="append", default=[], help="folder of this machine that may be read"
+    )
+    listing.add_argument(
+        "--mount", action="append", default=[], metavar="SERVER=HERE",
+        help="folder of the server, and where it is mounted here",
+    )  # fmt: skip
+    listing.add_argument(
+        "--fetch", action="store_true", help="write the images that have no file of their own"
+    )
+    listing.add_argument(
+        "--allow-remote", action="store_true",
+        help="fetch over the connection what the server's disk does not give",
+    )  # fmt: skip
+    listing.set_defaults(run=_inventory)
+    cleaning = commands.add_parser("clean", help="remove plates whose import was not finished")
+    which = cleaning.add_mutually_exclusive_group()
+    which.add_argument("--plate", type=int, help="remove this one, finished or not")
+    which.add_argument("--list", action="store_true", help="only list them")
+    cleaning.set_defaults(run=_clean)
+    return parser
+
+
+def _inventory(options: argparse.Namespace) -> None:
+    mounts = dict(text.partition("=")[::2] for text in options.mount)
+    disk = ServerDisk.of(options.root, mounts)
+    with connect() as gateway:
+        listed = inventory(gateway, options.plate, disk, (options.out / "omero/images").resolve())
+        missing = [row for row in listed if row.is_fetched]
+        for row in missing if options.fetch else ():
+            path = Path(row.sample_fp)
+            if not path.exists():
+                fetch_image(gateway, row.image_id, disk, options.allow_remote, path)
+    for path in write_sheets(listed, options.out):
+        sys.stdout.write(f"{path}\n")
+    done = "fetched" if options.fetch else "to be fetched"
+    sys.stdout.write(f"{len(listed)} images, {len(missing)} of them {done} from the server\n")
+
+
+def _clean(options: argparse.Namespace) -> None:
+    with connect() as gateway:
+        found = [(options.plate, "")] if options.plate else incomplete_plates(gateway)
+        for number, name in found:
+            if not options.list:
+                delete_plate(gateway, number)
+            sys.stdout.write(f"{'incomplete' if options.list else 'removed'}: {number} {name}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,10 @@
+"""Logins of the test server's users, as Poolscope takes them."""
+
+from lib.omero.connection import Account
+from omero_server.process import ServerProcess
+
+
+def account(server: ServerProcess, user: str = "alice", group: str | None = None) -> Account:
+    """The login of a user of the test server."""
+    password = server.users[user]["password"]
+    return Account(server.host, server.port, group, user, password)
