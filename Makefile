@@ -7,7 +7,10 @@ CORES ?= $(shell nproc)
 # uv ignores pip's own setting of a folder with wheels; without one this stays empty.
 export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 
-.PHONY: help demo test test-slurm lint format benchmark lock clean
+# Headers that let the C++ sources of zeroc-ice 3.6.5 compile for today's Python.
+ICE := $(CURDIR)/lib/omero/ice_compat
+
+.PHONY: help demo test test-slurm lint format benchmark lock view omero omero-demo omero-up clean
 
 help:
 	@echo "make demo        simulate a small screen, run the workflow on it, print what it found"
@@ -15,6 +18,10 @@ help:
 	@echo "make test-slurm  run a small screen through a one-node Slurm (needs root, Debian)"
 	@echo "make lint        ruff, snakefmt and snakemake --lint"
 	@echo "make benchmark   seconds and memory of every rule"
+	@echo "make view        look at the demo in the browser (after make demo)"
+	@echo "make omero       install what talks to OMERO (builds zeroc-ice: some minutes, a compiler)"
+	@echo "make omero-demo  the demo from and to a test server of OMERO"
+	@echo "make omero-up    start a real OMERO server (needs docker)"
 
 .venv/.stamp: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Poolscope needs Python 3.11 or newer"'
@@ -56,6 +63,23 @@ format: .venv/.stamp
 
 benchmark: .venv/.stamp
 	$(BIN)/python tests/benchmarks/rules.py
+
+view: .venv/.stamp
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[view]'
+	$(BIN)/python -m visualization.serve demo/results --open
+
+omero: .venv/.stamp
+	@ls .venv/wheels/zeroc_ice-3.6.5-*.whl >/dev/null 2>&1 || CXXFLAGS="-I$(ICE) -include $(ICE)/frame.h" \
+		$(BIN)/pip wheel --quiet --no-deps --wheel-dir .venv/wheels zeroc-ice==3.6.5
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --find-links .venv/wheels --editable '.[omero]' \
+		"ezomero>=3.2" "omero-cli-zarr>=0.9"
+
+omero-demo: omero
+	rm -rf demo/omero
+	$(BIN)/python tests/omero_server/demo.py demo/omero
+
+omero-up:
+	docker compose up --detach --wait
 
 lock: pyproject.toml
 	$(PYTHON) -m venv .venv
