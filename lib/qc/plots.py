@@ -305,17 +305,15 @@ def plot_base_composition(composition: pd.DataFrame, place: str) -> Figure:
 
 
 @styled
-def plot_base_quality(quality: pd.DataFrame, place: str) -> Figure:
+def plot_base_quality(quality: pd.DataFrame, place: str, in_phred: bool = False) -> Figure:
     """Median, quartiles and 5 to 95 % range of the base quality per cycle.
 
-    `quality` comes from `metric_quality`.
+    `quality` comes from `metric_quality`; in phred, or between 0 and 1.
     """
-    figure = new_figure(
-        8.0,
-        3.8,
-        f"Base quality per cycle, {place}",
-        "0: two bases are equally bright; 1: only one is",
-    )
+    meaning = "0: two bases are equally bright; 1: only one is"
+    if in_phred:
+        meaning = "In phred: of bases with Q 10, 20 or 30 one in 10, 100 or 1000 is wrong"
+    figure = new_figure(8.0, 3.8, f"Base quality per cycle, {place}", meaning)
     panel = figure.subplots()
     if not quality["reads"].sum():
         say_empty(panel, "no reads")
@@ -330,9 +328,9 @@ def plot_base_quality(quality: pd.DataFrame, place: str) -> Figure:
         Patch(color=ACCENT, alpha=0.13, lw=0),
     ]
     legend_above(panel, 3, handles, ["median", "middle half of reads", "middle 90 % of reads"])
-    panel.set_ylim(0, 1.02)
+    panel.set_ylim(0, None if in_phred else 1.02)
     panel.set_xticks(x)
-    panel.set_ylabel("quality Q")
+    panel.set_ylabel("quality Q (phred)" if in_phred else "quality Q")
     panel.set_xlabel("cycle")
     return figure
 

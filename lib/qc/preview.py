@@ -282,7 +282,10 @@ def _quality(panel: Axes, reads: pd.DataFrame) -> None:
         quality["cycle"], quality["q25"], quality["q75"], color=ACCENT, alpha=0.25, lw=0
     )
     panel.plot(quality["cycle"], quality["median"], "o-", color=ACCENT, ms=3.5, lw=1.8)
-    panel.set_ylim(0, 1.05)
-    panel.set_yticks([0, 0.5, 1])
+    if "posterior" in reads:  # in phred
+        panel.set_ylim(0, None)
+    else:
+        panel.set_ylim(0, 1.05)
+        panel.set_yticks([0, 0.5, 1])
     panel.set_xticks(quality["cycle"][:: 1 + len(quality) // 9])
     panel.set_xlabel("cycle")

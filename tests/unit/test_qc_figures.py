@@ -274,6 +274,14 @@ def test_base_quality_draws_the_median(reads):
     assert not overlapping(figure)
 
 
+def test_base_quality_in_phred_has_room_for_it(reads):
+    names = ["Q_0", "Q_1", "Q_2"]
+    quality = metrics.metric_quality(reads.assign(**{name: reads[name] * 40 for name in names}))
+    figure = plots.plot_base_quality(quality, PLACE, in_phred=True)
+    (panel,) = panels(figure)
+    assert panel.get_ylim()[1] >= 32 and panel.get_ylabel() == "quality Q (phred)"
+
+
 def test_mapping_thresholds_draw_share_and_number(reads):
     curve = metrics.metric_mapping_by_threshold(reads, "peak", metrics.WELL, steps=10)
     figure = plots.plot_mapping_thresholds({"peak height": curve}, PLACE, chance=0.1)

@@ -20,7 +20,7 @@ if SAMPLES["sbs"]:
         "preview": ("preview", "1 Overview", "preview"),
         "segmentation": ("segmentation", "3 Images", "segmentation"),
         "spots": ("spots", "3 Images", "spots and reads"),
-        "crosstalk": ("crosstalk", "5 Sequencing", "crosstalk"),
+        "crosstalk": ("crosstalk", "5 Sequencing", "decoding"),
     }
 
     rule eval_sbs:

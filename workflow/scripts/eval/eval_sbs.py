@@ -52,7 +52,9 @@ with job_log(snakemake.log[0]):
         "base_composition": plots.plot_base_composition(
             metrics.metric_base_composition(reads, codes, sequencing.bases), here
         ),
-        "base_quality": plots.plot_base_quality(metrics.metric_quality(reads), here),
+        "base_quality": plots.plot_base_quality(
+            metrics.metric_quality(reads), here, in_phred="posterior" in reads
+        ),
         "mapping_thresholds": plots.plot_mapping_thresholds(
             curves, here, metrics.chance_mapping(codes, len(sequencing.mapping))
         ),
