@@ -14,6 +14,7 @@ from lib.omero.import_plate import delete_plate, incomplete_plates
 from lib.omero.inventory import fetch_image, inventory, write_sheets
 from lib.omero.paths import ServerDisk
 from lib.shared.errors import InputError
+from lib.shared.layout import OMERO_IMAGE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,7 +61,9 @@ def _inventory(options: argparse.Namespace) -> None:
     mounts = dict(text.partition("=")[::2] for text in options.mount)
     disk = ServerDisk.of(options.root, mounts)
     with connect() as gateway:
-        listed = inventory(gateway, options.plate, disk, (options.out / "omero/images").resolve())
+        listed = inventory(
+            gateway, options.plate, disk, (options.out / OMERO_IMAGE).parent.resolve()
+        )
         missing = [row for row in listed if row.is_fetched]
         for row in missing if options.fetch else ():
             path = Path(row.sample_fp)

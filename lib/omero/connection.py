@@ -7,17 +7,20 @@ others can read it, and is never part of a message.
 import logging
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from lib.shared.errors import InputError
 
 if TYPE_CHECKING:
     import omero
     from omero.gateway import BlitzGateway
+
+log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 DEFAULT_PORT = 4064
 KEEP_ALIVE_SECONDS = 60
@@ -125,6 +128,20 @@ def connect(account: Account | None = None) -> Iterator["BlitzGateway"]:
         gateway = BlitzGateway(client_obj=client)
         _choose_group(gateway, account)
         yield gateway
+
+
+def work_connected(
+    work: Callable[["BlitzGateway"], _T], account: Account | None = None, attempts: int = 3
+) -> _T:
+    """Do work that goes on where it stopped, in a new connection each time that one is lost."""
+    for _ in range(attempts - 1):
+        try:
+            with connect(account) as gateway:
+                return work(gateway)
+        except LostSession as error:
+            log.warning("%s Trying again.", error)
+    with connect(account) as gateway:
+        return work(gateway)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from lib.omero.connection import NoPermission, group_id
 from lib.omero.import_image import (
@@ -26,7 +26,9 @@ from lib.omero.import_image import (
     upload_planes,
     writing,
 )
+from lib.omero.import_tables import attach_files
 from lib.omero.queries import batches, rows
+from lib.omero.stages import Mode
 from lib.shared.errors import InputError
 from lib.shared.files import atomic_path
 
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from omero.model import WellI, WellSampleI
 
 
-Mode = Literal["register", "upload"]
 KEY_PREFIX = "poolscope/"
 IMPORTING, COMPLETE = "importing", "complete"
 FIELDS_IN_A_CALL = 64  # with their images some hundred objects for each field
@@ -145,7 +146,10 @@ def import_plate(
         _import_wells(gateway, plate, plate_id, mode)
         _delete_twins(gateway, plate_id)
         _draw_masks(gateway, plate, plate_id)
-        _attach(gateway, plate, plate_id)
+        attach_files(gateway, plate_id, plate.tables)
+    # A plate that is there already may get tags, or its source plate, afterwards.
+    _describe(gateway, plate, plate_id)
+    if not done:
         _set_status(gateway, "Plate", plate_id, f"{COMPLETE} {digest}")
     for other in others:
         delete_plate(gateway, other)
@@ -522,11 +526,8 @@ def _draw_masks(gateway: "BlitzGateway", plate: PlateImport, plate_id: int) -> N
             import_masks(gateway, numbers[entry.image.name], name, labels, plate.mask_cap)
 
 
-def _attach(gateway: "BlitzGateway", plate: PlateImport, plate_id: int) -> None:
-    """Attach tables, provenance and tags, each unless it is there."""
-    from lib.omero.import_tables import attach_files
-
-    attach_files(gateway, plate_id, plate.tables)
+def _describe(gateway: "BlitzGateway", plate: PlateImport, plate_id: int) -> None:
+    """Link provenance and tags to the plate and its source, each unless it is there."""
     targets = [plate_id] + ([] if plate.source_plate is None else [plate.source_plate])
     _annotate(gateway, plate, plate_id, targets)
     for tag in plate.tags:

@@ -18,6 +18,7 @@ from lib.omero.queries import (
     rows,
 )
 from lib.shared.errors import InputError
+from lib.shared.layout import OMERO_IMAGE
 from lib.shared.samples import PHENOTYPE_COLUMNS, SBS_COLUMNS
 from lib.shared.tables import write_table
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 Module = Literal["sbs", "phenotype"]
 
-FETCHED = "I-{image}__image.tiff"  # of an image that lives only on the server
 SHEET_COLUMNS = {"sbs": SBS_COLUMNS, "phenotype": PHENOTYPE_COLUMNS}
 # What a sheet's plate may be called, which becomes part of file names.
 PLAIN_NAME = re.compile(r"[A-Za-z0-9.+-]{1,64}")
@@ -68,7 +68,8 @@ def inventory(
     Parameters
     ----------
     disk : the folders in which the server's files may be read.
-    fetch_folder : where images that have no file of their own will be put.
+    fetch_folder : where images that have no file of their own will be put; the workflow
+        fetches them by itself into a folder "omero/images".
 
     Raises
     ------
@@ -88,6 +89,7 @@ def inventory(
     images = describe_images(gateway, [row[-1] for row in fields])
     locations = _locate(gateway, list(images.values()), disk)
     tiles: dict[tuple, int] = defaultdict(int)
+    fetched = Path(OMERO_IMAGE).name
     listed = []
     for row, column, run, _, number in fields:
         module, cycle = runs[run]
@@ -96,7 +98,7 @@ def inventory(
         listed.append(
             SheetRow(
                 module,
-                str(location.path if location else fetch_folder / FETCHED.format(image=number)),
+                str(location.path if location else fetch_folder / fetched.format(image=number)),
                 plate,
                 well_name(row, column),
                 str(tiles[place]),

@@ -20,6 +20,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from lib.shared.errors import InputError
+from lib.shared.layout import LABEL_STAGES
 
 # In Python, and so in jsonschema, 1.0 is an integer and NaN passes any range.
 _TYPES = Draft202012Validator.TYPE_CHECKER.redefine_many(
@@ -40,6 +41,17 @@ _TYPE_NAMES = {
     "array": "a list",
     "object": "a section of keys",
     "null": "null",
+}
+# What belongs to a login, and the variable that holds it.
+_ACCOUNT = {
+    "host": "OMERO_HOST",
+    "server": "OMERO_HOST",
+    "port": "OMERO_PORT",
+    "group": "OMERO_GROUP",
+    "user": "OMERO_USER",
+    "username": "OMERO_USER",
+    "password": "OMERO_PASSWORD",
+    "session": "OMERO_SESSION",
 }
 _BOUNDS = {
     "minimum": "of at least",
@@ -73,8 +85,8 @@ def load_config(raw: dict, schema_path: str | os.PathLike) -> dict:
     config = {}
     if isinstance(raw, dict):
         config = _with_defaults(raw, schema, schema)
-        for section, check in _CHECKS:
-            if section in config and section not in wrong:
+        for sections, check in _CHECKS:
+            if all(name in config and name not in wrong for name in sections.split()):
                 problems += check(config)
     if problems:
         raise InputError("\n".join(problems))
@@ -133,6 +145,12 @@ def _sentences(error: ValidationError, schema: dict) -> list[str]:
 
 def _unknown_key(name: str, section: str, siblings: list[str], schema: dict) -> str:
     full = _join(section, name)
+    if section == "omero" and name.lower() in _ACCOUNT:
+        return (
+            f"config key {full} is never read from a config, where others can see it: set "
+            f"{_ACCOUNT[name.lower()]} in the environment, or write it into the private file "
+            "~/.config/poolscope/omero (see docs/omero.md)."
+        )
     nearest = _nearest_key(name, section, siblings, key_names(schema))
     if nearest:
         return f"config key {full} is not known: did you mean {nearest}?"
@@ -244,6 +262,9 @@ def _resolve(config: dict) -> dict:
     for module in ("preprocess", "sbs", "phenotype"):
         if module in config and config[module]["omezarr_export"] is None:
             config[module]["omezarr_export"] = config["all"]["omezarr_export_default"]
+    # YAML reads a plate that is a number as one.
+    plates = config["omero"]["source_plates"]
+    config["omero"]["source_plates"] = {str(plate): number for plate, number in plates.items()}
     if "sbs" in config:
         sbs = config["sbs"]
         others = [name for name in sbs["channel_names"] if name not in sbs["bases"]]
@@ -388,10 +409,12 @@ def _check_alignment(config: dict) -> Iterator[str]:
 def _check_secondary(config: dict) -> Iterator[str]:
     phenotype = config["phenotype"]
     channel = phenotype["secondary_objects"]["channel"]
-    for key in ("checkpoints", "omezarr_stages"):
-        if channel is None and "segment_secondary" in phenotype[key]:
+    named = {f"phenotype.{key}": phenotype[key] for key in ("checkpoints", "omezarr_stages")}
+    named["omero.stages.phenotype"] = config["omero"]["stages"]["phenotype"]
+    for key, stages in named.items():
+        if channel is None and "segment_secondary" in stages:
             yield (
-                f"config key phenotype.{key} names segment_secondary, but no secondary objects are "
+                f"config key {key} names segment_secondary, but no secondary objects are "
                 "sought: set phenotype.secondary_objects.channel."
             )
     if channel is not None and phenotype["nuclei_only"]:
@@ -401,7 +424,78 @@ def _check_secondary(config: dict) -> Iterator[str]:
         )
 
 
-# A check runs when the section it looks at is there and right in itself.
+def _check_omero(config: dict) -> Iterator[str]:
+    omero = config["omero"]
+    pictures = {
+        module: [name for name in names if name not in LABEL_STAGES]
+        for module, names in omero["stages"].items()
+        if module in config
+    }
+    for module, names in pictures.items():
+        masks = [name for name in omero["stages"][module] if name not in names]
+        if masks and not names and omero["labels"] == "masks":
+            yield (
+                f"config key omero.stages.{module} names {', '.join(masks)} alone, and masks are "
+                f"drawn over an image: name the stage too that shows it, such as align_{module}."
+            )
+    if omero["import"] and not any(pictures.values()) and omero["labels"] == "zarr":
+        yield (
+            "config key omero.stages leaves no image to import: name stages there, and for masks "
+            "set omero.labels to image."
+        )
+    for key in ("local_roots", "mounts"):
+        mounts = omero[key]
+        paths = [*mounts, *mounts.values()] if isinstance(mounts, dict) else mounts
+        for path in paths:
+            if not str(path).startswith("/"):
+                yield f"config key omero.{key} names {_show(path)}: write an absolute path."
+
+
+def _check_registering(config: dict) -> Iterator[str]:
+    if config["omero"]["mode"] != "register":
+        return
+    wanted = {"omezarr_layout": "tile", "omezarr_version": "0.4"}
+    for key, value in wanted.items():
+        if config["all"][key] != value:
+            yield (
+                f"config key all.{key} is {config['all'][key]}, but omero.mode is register, which "
+                f"needs {value}: set it so, or set omero.mode to upload."
+            )
+
+
+def _check_registered(config: dict, module: str) -> Iterator[str]:
+    omero, section = config["omero"], config[module]
+    if omero["mode"] != "register":
+        return
+    stages = [
+        name
+        for name in omero["stages"][module]
+        if name not in LABEL_STAGES or omero["labels"] == "image"
+    ]
+    if not stages:
+        return
+    instead = "or set omero.mode to upload."
+    for name in stages:
+        if name not in section["omezarr_stages"]:
+            yield (
+                f"config key omero.stages.{module} names {name}, which is not in "
+                f"{module}.omezarr_stages, and omero.mode is register: name it there, {instead}"
+            )
+    export = section["omezarr_export"]
+    if not (config["all"]["omezarr_export_default"] if export is None else export):
+        yield (
+            f"config key omero.mode is register, but {module} writes no OME-Zarr stores: set "
+            f"{module}.omezarr_export to true, {instead}"
+        )
+    if section["omezarr_coarsening_factor"] != 2:
+        yield (
+            f"config key {module}.omezarr_coarsening_factor is "
+            f"{section['omezarr_coarsening_factor']}, but omero.mode is register, which needs 2: "
+            f"set it so, {instead}"
+        )
+
+
+# A check runs when the sections it looks at are there and right in themselves.
 _CHECKS: list[tuple[str, Callable[[dict], Iterator[str]]]] = [
     ("preprocess", _check_halves),
     ("sbs", partial(_check_channels, module="sbs")),
@@ -409,8 +503,12 @@ _CHECKS: list[tuple[str, Callable[[dict], Iterator[str]]]] = [
     ("sbs", partial(_check_areas, module="sbs")),
     ("phenotype", partial(_check_areas, module="phenotype")),
     ("phenotype", _check_alignment),
-    ("phenotype", _check_secondary),
+    ("phenotype omero", _check_secondary),
     ("sbs", _check_dapi),
     ("sbs", _check_cycles),
     ("sbs", _check_positions),
+    ("omero", _check_omero),
+    ("omero all", _check_registering),
+    ("omero all sbs", partial(_check_registered, module="sbs")),
+    ("omero all phenotype", partial(_check_registered, module="phenotype")),
 ]

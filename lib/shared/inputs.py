@@ -2,13 +2,15 @@
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
+from lib.omero.connection import read_account
 from lib.shared.errors import InputError
+from lib.shared.layout import is_omero_image
 from lib.shared.library import describe_ambiguous, read_barcodes
 from lib.shared.samples import Samples, read_phenotype_samples, read_sbs_samples
 from lib.shared.sheets import name_some, natural_key
@@ -16,6 +18,7 @@ from lib.shared.sheets import name_some, natural_key
 logger = logging.getLogger(__name__)
 # Names that NGFF allows for the wells and fields of a plate.
 PLATE_WELL, PLATE_FIELD = re.compile("[A-Za-z]+[0-9]+"), re.compile("[A-Za-z0-9]+")
+OMERO_WELL = re.compile("[A-Z]{1,2}[1-9][0-9]?")
 _T = TypeVar("_T")
 
 
@@ -42,12 +45,13 @@ class Inputs:
         return len(self.sbs.barcode_cycles) if self.sbs else 0
 
 
-def check_inputs(config: dict, check_files: bool = True) -> Inputs:
+def check_inputs(config: dict, check_files: bool = True, check_login: bool = False) -> Inputs:
     """Read the sample sheets and check them and the barcode library.
 
     `config` comes from `lib.shared.config.load_config`. `check_files` looks for
     each raw file; a job on another machine, which parses the workflow again, can
-    leave that out.
+    leave that out. `check_login` looks for a login where OMERO is needed, without
+    asking the server.
 
     Raises `InputError` with one sentence per line for all that is wrong.
     """
@@ -59,10 +63,13 @@ def check_inputs(config: dict, check_files: bool = True) -> Inputs:
     }
     problems += _missing_models(config)
     problems += _missing_engine(config)
+    problems += _missing_omero(config, list(filter(None, samples.values())), check_login)
     problems += _bad_root(config["all"]["root_fp"])
     if config["all"]["omezarr_layout"] == "plate":
         for found in filter(None, samples.values()):
             problems += _unfit_for_plates(found)
+    if config["omero"]["import"]:
+        problems += _unfit_for_omero(config, list(filter(None, samples.values())))
     inputs = Inputs(samples.get("sbs"), samples.get("phenotype"))
     if inputs.sbs is not None:
         inputs = _with_cycles(inputs, config["sbs"])
@@ -117,6 +124,48 @@ def _missing_engine(config: dict) -> list[str]:
         f"config key phenotype.features.engine is {engine}, which is not installed: "
         f'pip install "poolscope[{engine}]", or set it to own.'
     ]
+
+
+def _missing_omero(config: dict, sheets: Sequence[Samples], check_login: bool) -> list[str]:
+    """Name what an import, or images that live on the server, lack: omero-py, or a login."""
+    needs = ["config key omero.import is true"] if config["omero"]["import"] else []
+    for found in sheets:
+        fetched = [path for path in found.sheet.columns["sample_fp"] if is_omero_image(path)]
+        missing = next((path for path in fetched if not Path(path).exists()), None)
+        if missing:
+            sheet = found.sheet.path
+            needs.append(f"The sample sheet {sheet} names {missing}, which is fetched from OMERO")
+    if needs and find_spec("omero") is None:
+        instead = "but omero-py is not installed: run `make omero` (see docs/omero.md)."
+        return [f"{need}, {instead}" for need in needs]
+    if needs and check_login:
+        try:
+            read_account()
+        except InputError as error:
+            return [f"{needs[0]}. {error}"]
+    return []
+
+
+def _unfit_for_omero(config: dict, sheets: Sequence[Samples]) -> list[str]:
+    """Refuse wells that OMERO has not, and plates that the sheets have not."""
+    problems = []
+    for found in sheets:
+        wells = {well for _, well in found.every_well() if not OMERO_WELL.fullmatch(well)}
+        if wells:
+            problems.append(
+                f"config key omero.import is true, but the sample sheet {found.sheet.path} has "
+                f"the well {name_some(sorted(wells, key=natural_key))}: wells in OMERO are named "
+                "A1, B12, AF48. Rename, or set it to false."
+            )
+    plates = {plate for found in sheets for plate in found.plates}
+    unknown = sorted(config["omero"]["source_plates"].keys() - plates)
+    if unknown and sheets and not config["all"]["plate_filter"]:
+        known = name_some(sorted(plates, key=natural_key))
+        problems.append(
+            f"config key omero.source_plates names the plate {name_some(unknown)}, but the sample "
+            f"sheets have the plates {known}."
+        )
+    return problems
 
 
 def _check_reference(inputs: Inputs, config: dict) -> None:

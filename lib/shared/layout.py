@@ -5,6 +5,8 @@ relative to the results root (`all.root_fp`) with the wildcards `{plate}`,
 `{well}`, `{tile}`, `{cycle}` left open, as Snakemake wants them.
 """
 
+import re
+
 TILE = "P-{plate}_W-{well}_T-{tile}"
 WELL = "P-{plate}_W-{well}"
 PLATE = "P-{plate}"
@@ -64,6 +66,9 @@ PHENOTYPE = {
         f"phenotype/parquets/{WELL}__phenotype_info.parquet",
     ],
 }
+
+# Stages whose images are numbers of objects.
+LABEL_STAGES = ("segment_sbs", "segment_phenotype", "identify_cytoplasm", "segment_secondary")
 
 # The export layer: per module, the store of each stage that can be mirrored as OME-Zarr.
 OMEZARR = {
@@ -157,3 +162,14 @@ PHENOTYPE_EVAL = {
     "illumination": f"preprocess/eval/phenotype/{WELL}__illumination.png",
 }
 RUN_EVAL = {name: f"eval/{name}.html" for name in ("summary", "tiles", "parameters", "costs")}
+
+# OMERO: the numbers of what an import made, and images that live only on the server. These lie
+# wherever a sample sheet says, and are told by the end of their path.
+OMERO_RECEIPT = f"omero/{PLATE}__receipt.json"
+OMERO_IMAGE = "omero/images/I-{image}__image.tiff"
+_OMERO_IMAGE = re.compile(r"(?:.*/)?omero/images/I-[0-9]+__image\.tiff")
+
+
+def is_omero_image(path: str) -> bool:
+    """Whether `path` is that of an image which is fetched from OMERO where it is missing."""
+    return "omero/images/" in path and _OMERO_IMAGE.fullmatch(path) is not None

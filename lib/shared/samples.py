@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from itertools import combinations
 
 from lib.shared.errors import InputError
+from lib.shared.layout import is_omero_image
 from lib.shared.sheets import (
     MAX_NAMED,
     Sheet,
@@ -569,7 +570,10 @@ def _describe(tile: Tile) -> str:
 
 
 def _check_files(sheet: Sheet, indices: Iterable[int]) -> None:
-    """Refuse raw files that do not exist, asking each folder only once."""
+    """Refuse raw files that do not exist, asking each folder only once.
+
+    Those that a rule fetches from OMERO may be missing.
+    """
     listings: dict[str, set[str]] = {}
     missing = []
     paths = sheet.columns["sample_fp"]
@@ -579,7 +583,9 @@ def _check_files(sheet: Sheet, indices: Iterable[int]) -> None:
         if folder not in listings:
             listings[folder] = _list_folder(folder or ("/" if path.startswith("/") else "."))
         # Links and names such as ".." are in no listing, yet may exist.
-        if name not in listings[folder] and not os.path.exists(path):
+        if name in listings[folder] or os.path.exists(path):
+            continue
+        if not is_omero_image(path):
             missing.append((row, path))
     if missing:
         named = name_some([f"{path} (row {row})" for row, path in sorted(missing)])

@@ -15,9 +15,9 @@ import pytest
 pytest.importorskip("omero.gateway", reason="omero-py is not installed: run `make omero`")
 
 import zarr
-from omero_server.logins import account
+from omero_server.logins import account, variables
 
-from lib.omero.connection import Account, LostSession, NoPermission, connect
+from lib.omero.connection import Account, LostSession, NoPermission, connect, work_connected
 from lib.omero.import_files import describe_file, describe_store
 from lib.omero.import_image import ChannelStyle
 from lib.omero.import_plate import (
@@ -192,6 +192,36 @@ def test_what_was_sent_is_not_sent_again(server, tmp_path):
         _check_pixels(gateway, server, receipt)
 
 
+def test_a_lost_session_is_made_up_for_by_another(server, tmp_path):
+    plan, login = small_plate(tmp_path, "again"), account(server)
+    before = counts(server)
+    server.do("clear")
+    server.do("fault", kind="drop_before", operation="setPlane", at=15)
+    receipt = work_connected(lambda gateway: import_plate(gateway, plan, "upload"), login)
+    assert counts(server) == plus(before, 1)
+    with connect(login) as gateway:
+        _check_pixels(gateway, server, receipt)
+
+    def lose(gateway):
+        tried.append(gateway)
+        raise LostSession("lost")
+
+    tried = []
+    with pytest.raises(LostSession):
+        work_connected(lose, login)
+    assert len(tried) == 3
+
+
+def test_tags_may_come_later(server, gateway, tmp_path):
+    first = import_plate(gateway, small_plate(tmp_path, "tagged", tags=()), "upload")
+    before = counts(server)
+    later = import_plate(gateway, small_plate(tmp_path, "tagged", tags=("late",)), "upload")
+    assert (later["plate"], later["images"]) == (first["plate"], first["images"])
+    assert counts(server) == before | {"PlateAnnotationLink": before["PlateAnnotationLink"] + 1}
+    plate = gateway.getObject("Plate", later["plate"])
+    assert "late" in [a.getValue() for a in plate.listAnnotations()]
+
+
 def test_a_well_that_came_late_is_not_there_twice(server, tmp_path):
     from lib.omero.import_plate import _FieldSaver
 
@@ -309,8 +339,8 @@ def test_the_stores_of_a_run_are_registered(gateway, tmp_path):
         path = tmp_path / layout.OMEZARR["sbs"][stage].format(**place)
         write_multiscale_omezarr(planes, path, (0.5, 0.5), channel_labels=names, **options)
     plan = plan_results(
-        tmp_path, "1", [("C7", "5")], {"sbs": ["align_sbs", "segment_sbs"]}, "register", "image",
-        screen_key="stores",
+        tmp_path, "1", {"sbs": [("C7", "5")]}, {"sbs": ["align_sbs", "segment_sbs"]}, "register",
+        "image", screen_key="stores",
     )  # fmt: skip
     receipt = import_plate(gateway, plan, "register")
     assert set(receipt["acquisitions"]) == {"sbs aligned", "sbs segmentation"}
@@ -381,13 +411,12 @@ def test_a_refused_write_is_told_and_leaves_the_plate_incomplete(server, tmp_pat
 def test_the_command_line_removes_what_was_not_finished(server, tmp_path, monkeypatch, capsys):
     from lib.omero.__main__ import main
 
-    login = account(server)
     monkeypatch.setenv("HOME", str(tmp_path))
-    for key in ("host", "port", "user", "password"):
-        monkeypatch.setenv(f"OMERO_{key.upper()}", str(getattr(login, key)))
+    for name, value in variables(server).items():
+        monkeypatch.setenv(name, value)
     server.do("clear")
     server.do("fault", kind="drop_before", operation="setPlane", at=2)
-    with pytest.raises(LostSession), connect(login) as gateway:
+    with pytest.raises(LostSession), connect(account(server)) as gateway:
         import_plate(gateway, small_plate(tmp_path, "left"), "upload")
     assert main(["clean", "--list"]) == 0
     assert "incomplete: " in capsys.readouterr().out

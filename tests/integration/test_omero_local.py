@@ -1,6 +1,7 @@
 """Images of a server read from its disk: what is read, what is refused, and what is moved."""
 
 import contextlib
+import os
 import time
 
 import numpy as np
@@ -9,16 +10,17 @@ import pytest
 pytest.importorskip("omero.gateway", reason="omero-py is not installed: run `make omero`")
 
 import zarr
-from omero_server.logins import account
+from omero_server.logins import account, variables
 
 from lib.omero.connection import Account, LostSession, NoPermission, connect, read_account
 from lib.omero.import_image import ImageDescription, channel_styles, upload_planes
-from lib.omero.inventory import FETCHED, fetch_image, inventory, write_sheets
+from lib.omero.inventory import fetch_image, inventory, write_sheets
 from lib.omero.local_backend import OMEROLocalBackend
 from lib.omero.paths import ServerDisk
 from lib.omero.queries import describe_image
 from lib.shared.errors import InputError
 from lib.shared.image_io import read_image, write_image
+from lib.shared.layout import is_omero_image
 from lib.shared.samples import read_sbs_samples
 
 pytest_plugins = ["omero_server.fixtures"]
@@ -448,7 +450,7 @@ def test_a_plate_becomes_a_sample_sheet_of_its_files(gateway, server, plate, tmp
         (source,) = samples.sources(str(number), well, tile, cycle)
         assert (read_image(source.path) == image).all()
         if (well, tile) == ("B3", "1"):
-            assert source.path.endswith(FETCHED.format(image=image_id))
+            assert source.path.endswith(f"/I-{image_id}__image.tiff")
 
 
 def test_a_plate_of_others_has_no_inventory(server, plate):
@@ -462,16 +464,19 @@ def test_a_plate_of_others_has_no_inventory(server, plate):
 def test_the_command_line_lists_a_plate(server, plate, tmp_path, monkeypatch, capsys):
     from lib.omero.__main__ import main
 
-    login = account(server)
     monkeypatch.setenv("HOME", str(tmp_path))
-    for key in ("host", "port", "user", "password"):
-        monkeypatch.setenv(f"OMERO_{key.upper()}", str(getattr(login, key)))
+    for name, value in variables(server).items():
+        monkeypatch.setenv(name, value)
     arguments = ["inventory", "--plate", str(plate[0]), "--root", str(server.folder)]
     assert main([*arguments, "--out", str(tmp_path)]) == 0
     assert "8 images, 2 of them to be fetched" in capsys.readouterr().out
-    with pytest.raises(InputError, match="2 raw files that do not exist"):
-        read_sbs_samples(tmp_path / "sbs_samples.tsv")
+    # The workflow fetches what is not there yet.
+    sheet = read_sbs_samples(tmp_path / "sbs_samples.tsv").sheet
+    missing = [path for path in sheet.columns["sample_fp"] if not os.path.exists(path)]
+    assert len(missing) == 2
+    assert all(is_omero_image(path) for path in missing)
     assert main([*arguments, "--out", str(tmp_path), "--fetch"]) == 0
+    assert all(os.path.exists(path) for path in missing)
     assert "8 images, 2 of them fetched" in capsys.readouterr().out
     assert read_sbs_samples(tmp_path / "sbs_samples.tsv").wells(str(plate[0])) == ("A1", "B3")
     monkeypatch.setenv("OMERO_PASSWORD", "wrong-secret")

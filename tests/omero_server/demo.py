@@ -2,9 +2,11 @@
 
 `python tests/omero_server/demo.py FOLDER` simulates a small screen, has OMERO's
 own client upload its tiles as a plate, lists that plate as a sample sheet, runs
-the workflow, imports two stages and the tables, and reads all of it back.
+the workflow, which fetches the tiles and imports two stages and the tables, and
+reads all of it back.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -19,22 +21,19 @@ if __name__ == "__main__":
     sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
 
 from lib.omero.connection import connect  # noqa: E402
-from lib.omero.import_plate import import_plate, write_receipt  # noqa: E402
-from lib.omero.import_results import plan_results  # noqa: E402
-from lib.omero.inventory import fetch_image, inventory, write_sheets  # noqa: E402
+from lib.omero.inventory import inventory, write_sheets  # noqa: E402
 from lib.omero.paths import ServerDisk  # noqa: E402
 from lib.shared import layout  # noqa: E402
 from lib.shared.image_io import read_image  # noqa: E402
 from lib.shared.samples import read_sbs_samples  # noqa: E402
 from lib.simulate.parameters import PRESETS  # noqa: E402
 from lib.simulate.screen import simulate_screen  # noqa: E402
-from omero_server.logins import account  # noqa: E402
+from omero_server.logins import account, variables  # noqa: E402
 from omero_server.process import ServerProcess  # noqa: E402
 
 SCREEN = replace(
     PRESETS["tiny"], wells=("A1", "B2"), tiles=2, cycles=3, guides=4, phenotype=False, seed=1
 )
-STAGES = {"sbs": ["align_sbs", "segment_sbs"]}
 
 
 def run(folder: Path, say=lambda line: None) -> dict:
@@ -47,11 +46,17 @@ def run(folder: Path, say=lambda line: None) -> dict:
         source = upload_raw(server, folder / "microscope")
         say(f"OMERO's own client uploaded the raw tiles: plate {source}")
         sheet = list_plate(server, source, folder)
-        say(f"listed and fetched from the server's disk: {sheet}")
-        run_workflow(folder, sheet)
-        say(f"ran the workflow: {folder}/results")
-        receipt = bring_back(server, source, folder)
-        say(f"imported: {folder}/results/omero/P-{source}__receipt.json")
+        say(f"listed: {sheet}")
+        write_config(server, source, folder, sheet)
+        server.do("clear")
+        run_workflow(server, folder)
+        sent = server.do("report")["pixel_bytes_out"]
+        say(f"ran the workflow, {sent} bytes of raw pixels over the connection: {folder}/results")
+        assert sent == 0, "raw pixels did not come from the server's disk"
+        assert "Nothing to be done" in run_workflow(server, folder)
+        path = folder / "results" / layout.OMERO_RECEIPT.format(plate=source)
+        receipt = json.loads(path.read_text())
+        say(f"imported, once: {path}")
         say(check(server, receipt, folder / "results"))
         problems = server.do("report")["problems"]
         assert not problems, problems
@@ -68,12 +73,13 @@ def upload_raw(server: ServerProcess, folder: Path) -> int:
 
     samples = read_sbs_samples(folder / "sbs_samples.tsv")
     (plate,) = samples.plates
+    cycles = samples.cycles(*next(samples.every_tile()))
     conn = BlitzGateway("alice", "alice-secret", host=server.host, port=server.port, secure=True)
     assert conn.connect()
     update = conn.getUpdateService()
     made = omero.model.PlateI()
     made.setName(rstring("raw tiles"))
-    for cycle in range(1, SCREEN.cycles + 1):
+    for cycle in cycles:
         acquisition = omero.model.PlateAcquisitionI()
         acquisition.setName(rstring(f"Cycle {cycle}"))
         made.addPlateAcquisition(acquisition)
@@ -85,7 +91,7 @@ def upload_raw(server: ServerProcess, folder: Path) -> int:
         well.setRow(rint(ord(name[0]) - ord("A")))
         well.setColumn(rint(int(name[1:]) - 1))
         for tile in samples.tiles(plate, name):
-            for cycle in samples.cycles(plate, name, tile):
+            for cycle in cycles:
                 (source,) = samples.sources(plate, name, tile, cycle)
                 image = read_image(source.path)
                 uploaded = conn.createImageFromNumpySeq(
@@ -102,21 +108,16 @@ def upload_raw(server: ServerProcess, folder: Path) -> int:
 
 
 def list_plate(server: ServerProcess, plate: int, folder: Path) -> Path:
-    """Write the plate's sample sheet, and the images that have no file of their own."""
+    """Write the plate's sample sheet; its images have no file of their own yet."""
     disk = ServerDisk.of([server.folder])
-    server.do("clear")
     with connect(account(server)) as gateway:
         listed = inventory(gateway, plate, disk, folder / "omero/images")
-        for row in listed:
-            if row.is_fetched:
-                fetch_image(gateway, row.image_id, disk, False, Path(row.sample_fp))
-    assert server.do("report")["pixel_bytes_out"] == 0, "pixels went over the connection"
     (sheet,) = write_sheets(listed, folder)
     return sheet
 
 
-def run_workflow(folder: Path, sheet: Path) -> None:
-    """Run the workflow on the sheet, with the library of the simulated screen."""
+def write_config(server: ServerProcess, source: int, folder: Path, sheet: Path) -> None:
+    """Write the config of the screen: its library, and where things lie on the server."""
     config = {
         "all": {"root_fp": str(folder / "results")},
         "preprocess": {"sbs_samples_fp": str(sheet), "pixel_size_um": 0.5},
@@ -125,37 +126,29 @@ def run_workflow(folder: Path, sheet: Path) -> None:
             "channel_names": ["DAPI", "G", "T", "A", "C"],
             "bases": ["G", "T", "A", "C"],
         },
+        "omero": {
+            "import": True,
+            "stages": {"sbs": ["align_sbs", "segment_sbs"]},
+            "labels": "image",
+            "screen": "Poolscope demo",
+            "tags": ["optical pooled screen"],
+            "source_plates": {str(source): source},
+            "local_roots": [str(server.folder)],
+        },
     }
     (folder / "config.yml").write_text(yaml.safe_dump(config))
+
+
+def run_workflow(server: ServerProcess, folder: Path) -> str:
+    """Run `snakemake`: it fetches the raw tiles, and imports stages and tables at the end."""
     figures = ["eval_illumination_sbs", "eval_sbs_well", "eval_sbs", "eval_run"]
     snakefile = str(REPOSITORY / "workflow/Snakefile")
     command = [sys.executable, "-m", "snakemake", "--snakefile", snakefile, "--cores", "2"]
-    command += ["--configfile", "config.yml", "--quiet", "rules", "--omit-from", *figures]
-    environ = os.environ | {"OMP_NUM_THREADS": "1"}
+    command += ["--configfile", "config.yml", "--omit-from", *figures]
+    environ = os.environ | {"OMP_NUM_THREADS": "1"} | variables(server)
     done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def bring_back(server: ServerProcess, source: int, folder: Path) -> dict:
-    """Import the stages and tables of the run, beside the plate of raw tiles."""
-    results = folder / "results"
-    tiles = [(well, str(tile)) for well in SCREEN.wells for tile in range(SCREEN.tiles)]
-    tables = [
-        results / template.format(plate=source, well=well)
-        for stage in ("call_reads", "call_cells")
-        for template in layout.SBS[stage]
-        for well in SCREEN.wells
-    ]
-    plan = plan_results(
-        results, str(source), tiles, STAGES, "upload", "image", screen_key="demo", tables=tables,
-        provenance={"workflow": "Poolscope", "config": "config.yml"}, screen="Poolscope demo",
-        tags=("optical pooled screen",), source_plate=source,
-    )  # fmt: skip
-    with connect(account(server)) as gateway:
-        receipt = import_plate(gateway, plan, "upload")
-        assert import_plate(gateway, plan, "upload") == receipt, "imported twice"
-    write_receipt(results / f"omero/P-{source}__receipt.json", receipt)
-    return receipt
+    return done.stdout + done.stderr
 
 
 def check(server: ServerProcess, receipt: dict, results: Path) -> str:

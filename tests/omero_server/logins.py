@@ -8,3 +8,10 @@ def account(server: ServerProcess, user: str = "alice", group: str | None = None
     """The login of a user of the test server."""
     password = server.users[user]["password"]
     return Account(server.host, server.port, group, user, password)
+
+
+def variables(server: ServerProcess, user: str = "alice") -> dict[str, str]:
+    """The same as environment variables, for processes."""
+    login = account(server, user)
+    keys = ("host", "port", "user", "password")
+    return {f"OMERO_{key.upper()}": str(getattr(login, key)) for key in keys}

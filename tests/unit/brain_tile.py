@@ -49,6 +49,7 @@ def anchor_spots(folder: Path) -> pd.DataFrame:
     light = max_filter(log_filter(stack(list(BASES)))[0])[:, :, i, j]
     table = {"plate": "1", "well": "A1", "tile": "X12Y1", "read": np.arange(len(i)), "cell": 0}
     table |= {"i": i, "j": j, "peak": peaks[i, j], "cell_near_0": 0}
+    table["near_px_0"] = np.float32(np.nan)
     for t in range(4):
         for c, base in enumerate(BASES):
             table[f"{base}_{t + 1}"] = light[t, c]

@@ -51,6 +51,7 @@ def bases_table(intensity, cells=None, tile=None):
         "j": np.zeros(count, np.float32),
         "peak": intensity.max(axis=2).mean(axis=1).astype(np.float32),
         "cell_near_0": np.zeros(count, np.int32),
+        "near_px_0": np.full(count, np.nan, np.float32),
     }
     for t in range(cycles):
         for c, base in enumerate(BASES):

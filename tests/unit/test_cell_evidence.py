@@ -5,19 +5,18 @@ import pandas as pd
 import pytest
 
 from lib.sbs.cell_evidence import (
-    CLUMPED,
     CellLaw,
+    Groups,
     call_cells_by_evidence,
     estimate_law,
     log_binomial,
-    near_support,
     weigh_cells,
 )
 
 
 def reads(*rows):
-    """Accepted reads from (cell, guide, near_support); no guide: an unmapped read."""
-    table = pd.DataFrame(rows, columns=["cell", "sgRNA", "near_support"])
+    """Accepted reads from (cell, guide, evidence of the group); no guide: an unmapped read."""
+    table = pd.DataFrame(rows, columns=["cell", "sgRNA", "evidence"])
     guide = table["sgRNA"]
     return table.assign(
         plate="1",
@@ -28,6 +27,7 @@ def reads(*rows):
         barcode=guide.fillna("TTTT"),
         barcode_library=guide,
         posterior=np.where(guide.notna(), 0.999, 0.0),
+        p_cell=np.where(guide.notna(), 1.0, np.nan),
         peak=5.0,
     )
 
@@ -43,15 +43,24 @@ def test_negative_binomial_by_hand():
 
 
 def test_a_cell_with_one_guide_by_hand():
-    law = CellLaw(empty=0.2, double=0.0, leak=0.02, stray=0.1, mean=5.0, size=3.0)
-    support, share, nearby = np.array([2.0]), np.array([0.01]), np.array([0.0])
-    groups = {"support": support, "nearby": nearby}
-    found = weigh_cells(np.array([0]), share, groups, law)
-    ratio = np.exp(log_binomial(support, 5.0, 3.0) - log_binomial(support, 0.1 * 0.01, CLUMPED))
+    law = CellLaw(empty=0.2, double=0.0, mean=5.0, size=3.0)
+    groups = Groups(np.array([0]), np.array([0.01]), np.array([2.0]), np.array([4.0]))
+    found = weigh_cells(groups, law)
     unseen = np.exp(log_binomial(np.zeros(1), 5.0, 3.0))
-    one = 0.8 * 0.01 * ratio
+    one = 0.8 * 0.01 * np.exp(4.0)
     assert found.carried == pytest.approx(one / (0.2 + one + 0.8 * unseen))
+    assert found.empty == pytest.approx(0.2 / (0.2 + one + 0.8 * unseen))
     assert found.double[0] == 0
+
+
+def test_a_doublet_by_hand():
+    law = CellLaw(empty=0.2, double=0.1, mean=50.0, size=50.0)  # no carried guide goes unseen
+    share, evidence = np.array([0.1, 0.2]), np.log([30.0, 40.0])
+    found = weigh_cells(Groups(np.zeros(2, int), share, np.ones(2), evidence), law)
+    total = 0.2 + 0.7 * (3 + 8) + 0.1 * 2 * 3 * 8
+    assert found.single == pytest.approx([0.7 * 3 / total, 0.7 * 8 / total])
+    assert found.double == pytest.approx([0.1 * 2 * 3 * 8 / total])
+    assert found.carried == pytest.approx(found.single + found.double)
 
 
 def many_cells(rng, count=400, guides=20, leak=0.03):
@@ -61,9 +70,11 @@ def many_cells(rng, count=400, guides=20, leak=0.03):
         kind = rng.choice(3, p=[0.1, 0.8, 0.1])
         own = rng.choice(guides, kind, replace=False)
         truth.append(set(own))
-        rows += [(cell, f"{chr(65 + g)}1", 0.0) for g in own for _ in range(rng.poisson(6))]
+        for g in own:
+            found = rng.poisson(6)
+            rows += [(cell, f"{chr(65 + g)}1", 4.0 * found)] * found
         if rng.random() < leak:
-            rows.append((cell, f"{chr(65 + rng.integers(guides))}1", 5.0))
+            rows.append((cell, f"{chr(65 + rng.integers(guides))}1", -3.0))
     return reads(*rows), truth
 
 
@@ -89,10 +100,10 @@ def test_cells_are_told_apart():
     assert single[~two & called].mean() > 0.95
 
 
-def test_lone_read_beside_many_of_its_kind_has_leaked():
+def test_a_guide_that_leaked_is_named_but_not_called():
     rng = np.random.default_rng(1)
     table, _ = many_cells(rng)
-    lone = reads((401, "A1", 6.0), (402, "B1", 0.0))
+    lone = reads((401, "A1", -3.0), (402, "B1", 7.0))
     cells, _ = call_cells_by_evidence(pd.concat([table, lone], ignore_index=True), info(402))
     leaked, own = (cells[cells["cell"] == cell].iloc[0] for cell in (401, 402))
     assert leaked["p_barcode"] < 0.5 < own["p_barcode"]
@@ -103,9 +114,9 @@ def test_lone_read_beside_many_of_its_kind_has_leaked():
 def test_two_guides_of_one_gene_are_one_gene():
     rng = np.random.default_rng(2)
     table, _ = many_cells(rng)
-    pair = reads(*[(401, "A1", 0.0)] * 5, *[(401, "A2", 0.0)] * 5)
-    others = reads(*[(402, "A1", 0.0)] * 5, *[(402, "B1", 0.0)] * 5)
-    spare = reads(*[(403, "A2", 0.0)] * 6)
+    pair = reads(*[(401, "A1", 20.0)] * 5, *[(401, "A2", 20.0)] * 5)
+    others = reads(*[(402, "A1", 20.0)] * 5, *[(402, "B1", 20.0)] * 5)
+    spare = reads(*[(403, "A2", 20.0)] * 6)
     cells, _ = call_cells_by_evidence(
         pd.concat([table, pair, others, spare], ignore_index=True), info(403)
     )
@@ -116,7 +127,7 @@ def test_two_guides_of_one_gene_are_one_gene():
 
 
 def test_recombined_and_unmapped_reads():
-    table = reads(*[(1, "A1", 0.0)] * 4, *[(1, "B1", 0.0)] * 5, (2, None, 0.0), (2, None, 0.0))
+    table = reads(*[(1, "A1", 20.0)] * 4, *[(1, "B1", 20.0)] * 5, (2, None, 0.0), (2, None, 0.0))
     table["recombined"] = pd.array([False] * 4 + [True] * 5 + [pd.NA] * 2, "boolean")
     cells, _ = call_cells_by_evidence(table, info(3))
     assert cells["cell"].tolist() == [1, 2]
@@ -130,13 +141,11 @@ def test_no_reads():
     full, _ = call_cells_by_evidence(reads((1, "A1", 0.0), (1, None, 0.0)), info(2))
     empty, law = call_cells_by_evidence(reads((0, "A1", 0.0)), info(2))
     assert len(empty) == 0 and list(empty.columns) == list(full.columns)
-    assert law == estimate_law(np.zeros(0, int), np.zeros(0), {}, 0)
+    assert law == estimate_law(Groups(np.zeros(0, int), *[np.zeros(0)] * 3), 0)
 
 
-def test_support_in_near_cells():
-    tile = np.array(["0"] * 4)
-    cell = np.array([1, 2, 2, 3])
-    near = np.array([[2, 1, 0, 2], [3, 0, 0, 2]])
-    guide = np.array([5, 5, 5, -1])
-    posterior = np.array([1.0, 0.5, 0.25, 0.0])
-    assert near_support(tile, cell, near, guide, posterior).tolist() == [0.75, 1.0, 0, 0]
+def test_certain_guides_of_a_cell_go_by_their_reads():
+    few, many = [(1, "A1", 30.0)] * 2, [(1, "B1", 25.0)] * 6
+    others = [(cell, "C1", 20.0) for cell in range(2, 40) for _ in range(5)]
+    cells, _ = call_cells_by_evidence(reads(*few, *many, *others), info(40))
+    assert cells.loc[0, "sgRNA_0"] == "B1" and cells.loc[0, "sgRNA_1"] == "A1"

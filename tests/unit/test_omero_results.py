@@ -38,7 +38,7 @@ def root(tmp_path) -> Path:
 
 def plan(root, stages=("align_sbs", "segment_sbs"), **changes):
     settings = {"mode": "upload", "screen_key": "screen"} | changes
-    return plan_results(root, "1", TILES, {"sbs": stages}, **settings)
+    return plan_results(root, "1", {"sbs": TILES}, {"sbs": stages}, **settings)
 
 
 def test_fields_come_in_the_order_of_wells_and_tiles(root):

@@ -87,6 +87,29 @@ def test_few_reads_are_called_with_a_plain_model(screen):
     assert len(called) == 29 and np.isfinite(called["Q_min"]).all()
 
 
+def test_guides_that_differ_in_one_base_are_told_apart():
+    rng = np.random.default_rng(5)
+    codes = np.unique(rng.integers(0, 4, (40, CYCLES)), axis=0)
+    twins = codes.copy()
+    twins[:, 4] = (twins[:, 4] + 1) % 4
+    codes = np.concatenate([codes, twins])
+    sequences = codes[rng.integers(0, len(codes), 900)]
+    bases = bases_table(intensities(rng, sequences, phasing_operator(CYCLES, 0.02, 0.01)))
+    called = call_tile(fit_caller(bases, library(codes), PLAN), bases)
+    accepted = called["sgRNA"].notna().to_numpy()
+    assert accepted.mean() > 0.95
+    assert (called["sgRNA"] == spell(sequences))[accepted].mean() > 0.985
+
+
+def test_the_table_says_of_how_few_reads_the_model_was_learnt(screen):
+    codes, _, bases, _ = screen
+    few = bases[:20].reset_index(drop=True)
+    caller = fit_caller(few, library(codes), PLAN)
+    table = signal_table(caller, {"plate": "1", "well": "A1"})
+    assert table.loc[table["parameter"] == "reads", "value"].tolist() == [20]
+    assert "too few reads, only gains of 20" in caller.describe()
+
+
 def test_sampled_tiles_are_spread_evenly():
     assert spread(list("abcdefgh"))[:4] == ["a", "e", "c", "g"]
     for count in (1, 2, 5, 300):

@@ -266,11 +266,13 @@ def test_near_cells_computed_by_hand():
     # Far from others; 2 is 3 px away; outside of cells, 1 is nearer than 2; in 2, 4 px from 1;
     # 3 above and 1 beside equally near: reading order; far from others, at the edge of the
     # tile; outside, with 2, 1 and 3 one, two and sqrt(5) px away.
-    near = near_cells(cells, rows, columns, reach=4, most=3)
+    near, distance = near_cells(cells, rows, columns, reach=4, most=3)
     nearest_first = [[0, 2, 1, 1, 3, 0, 2], [0, 0, 2, 0, 1, 0, 1], [0, 0, 0, 0, 2, 0, 3]]
     assert near.tolist() == nearest_first
-    assert near_cells(cells, rows, columns, reach=4, most=1).tolist() == nearest_first[:1]
-    assert near_cells(cells, rows, columns, 2, 2).tolist() == [
+    assert distance[:, 0].tolist() == pytest.approx([np.nan] * 3, nan_ok=True)
+    assert distance[:, 6].tolist() == pytest.approx([1, 2, np.sqrt(5)])
+    assert near_cells(cells, rows, columns, reach=4, most=1)[0].tolist() == nearest_first[:1]
+    assert near_cells(cells, rows, columns, 2, 2)[0].tolist() == [
         [0, 0, 1, 0, 3, 0, 2],
         [0, 0, 2, 0, 1, 0, 1],
     ]
@@ -281,15 +283,15 @@ def test_reach_grows_with_the_cells():
     assert edge_reach(cells) == 4
     for label, corner in enumerate([10, 80, 150], start=1):
         cells[corner : corner + 44, corner : corner + 44] = label
-    # A disk of 44 x 44 px is 49.6 px wide; 0.18 of that are 9 px.
-    assert edge_reach(cells) == 9
+    # A disk of 44 x 44 px is 49.6 px wide; 0.3 of that are 15 px.
+    assert edge_reach(cells) == 15
 
 
 def test_far_neighbours_are_found_on_the_coarse_grid():
     cells = np.zeros((80, 80), np.int32)
     cells[:, 40:] = 7
     columns = np.arange(40)
-    near = near_cells(cells, np.full(40, 40), columns, reach=20, most=1)[0]
+    near = near_cells(cells, np.full(40, 40), columns, reach=20, most=1)[0][0]
     # Within a step of 3 px of the exact reach.
     assert (near[columns >= 22] == 7).all() and (near[columns < 20] == 0).all()
 
@@ -304,9 +306,10 @@ def test_table_names_columns_cycle_by_cycle_and_looks_up_the_cell():
     table = spots_table(spots, cells, place, [1, 2, 4, 5, 6], list("GTAC"))
     measured = [f"{base}_{cycle}" for cycle in (1, 2, 4, 5, 6) for base in "GTAC"]
     known = ["plate", "well", "tile", "read", "cell", "i", "j", "peak"]
-    near = [name for name in table if name.startswith("cell_near_")]
+    near = [name for name in table if "near" in name]
     assert list(table) == known + near + measured
-    assert near[0] == "cell_near_0"
+    assert near[:2] == ["cell_near_0", "near_px_0"]
+    assert (np.isnan(table["near_px_0"]) == (table["cell_near_0"] == 0)).all()
     at_border = np.abs(spots.j - 72) < 2
     assert at_border.sum() > 5
     np.testing.assert_array_equal(

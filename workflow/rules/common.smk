@@ -14,7 +14,7 @@ try:
     if not config:
         raise InputError("No config is given: add --configfile config/config.yml.")
     config = load_config(config, SCHEMA)
-    INPUTS = check_inputs(config)
+    INPUTS = check_inputs(config, check_login=workflow.is_main_process)
 except InputError as error:
     # A sentence for the user, who has no use for a traceback through the Snakefile.
     sys.exit(f"\nError: {str(error).replace(chr(10), chr(10) + 'Error: ')}\n")
@@ -78,14 +78,17 @@ def targets(outputs, module):
 
 def named(module):
     """Optional stages of a module that a target may ask for."""
-    return set(config[module]["checkpoints"]) | set(config[module]["omezarr_stages"])
+    section, imported = config[module], config["omero"]["stages"].get(module, [])
+    return {*section["checkpoints"], *section["omezarr_stages"], *imported}
 
 
 def wanted(module):
     """Optional stages of a module that are to stay as images."""
     section = config[module]
     exported = section["omezarr_stages"] if section["omezarr_export"] else []
-    return set(section["checkpoints"]) | set(exported)
+    imported = config["omero"]["stages"].get(module, [])
+    imported = imported if config["omero"]["import"] else []
+    return {*section["checkpoints"], *exported, *imported}
 
 
 def of_tiles(template, module):
