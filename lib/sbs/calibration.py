@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MOST_PHRED = 60.0
+MOST_PHRED = 40.0  # one in 10,000: more than the reads of a well can prove is not claimed
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,6 @@ def error_curve(score: np.ndarray, wrong: np.ndarray, ratio: float = 1.0, bins: 
 
 
 def phred(error: np.ndarray) -> np.ndarray:
-    """-10 log10 of an error probability, at most 60."""
+    """-10 log10 of an error probability, at most 40."""
     with np.errstate(divide="ignore"):
         return np.minimum(-10 * np.log10(error), MOST_PHRED).astype(np.float32)

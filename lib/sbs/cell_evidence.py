@@ -1,20 +1,13 @@
 """Which guide a cell carries, by probability: empty, one guide, or two.
 
-The reads of guide g in cell c, weighted by the probability that they are decoded right, add
-up to m. If c carries g, m is a draw from the law of reads per guide (negative
-binomial). If not, they came from elsewhere: leaked from neighbours that hold reads of g, or
-are strays, and m is a draw from a wide negative binomial law (borders are drawn wrong for
-several reads at once) of mean
-
-    leak * (reads of g in the cells that these reads lie near) + stray * (share of g).
-
-With x_g = share_g * P(m | carried) / P(m | foreign), a cell is empty with weight e, carries one
-guide with weight (1 - e - d) * sum x_g, and two with weight d * sum over pairs 2 x_g x_h. The
-shares e and d, leak, stray and the law of reads are estimated by expectation maximisation
-over all cells of the well.
+The reads in and near a cell speak for a guide by a likelihood ratio e: that the cell carries it
+against that all of them come from elsewhere (`read_sources`). With x_g = share_g * e_g, a cell is
+empty with weight z, carries one guide with weight (1 - z - d) * sum x_g, and two with weight
+d * sum over pairs 2 x_g x_h. Guides of which no read was found are included: they have e = P(no
+reads), by the law of reads per guide (negative binomial). The shares z and d and that law are
+estimated by expectation maximisation over all cells of the well.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +18,8 @@ from lib.sbs.cell_calling import KEYS, place_cells, spread_ranks
 ROUNDS = 15
 LEAST = 1e-4  # of any share or rate that is estimated
 PRIOR_CELLS = 5.0  # weight of the starting values
-CLUMPED = 0.3  # size of the negative binomial law of foreign reads
-CALLED = 0.5  # probability from which a guide is said to be a cell's
+CALLED = 0.8  # probability from which a guide is said to be a cell's: a wrong one harms more
+MOST_EVIDENCE = 60.0  # logarithm; more makes no difference
 
 
 @dataclass(frozen=True)
@@ -35,10 +28,23 @@ class CellLaw:
 
     empty: float = 0.1
     double: float = 0.05
-    leak: float = 0.02
-    stray: float = 0.02
     mean: float = 5.0
     size: float = 3.0  # of the negative binomial law: the smaller, the wider
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Reads by cell and guide.
+
+    cell : (g,) cells, counted from 0. share : (g,) the guide's share of all reads.
+    support : (g,) the guide's reads in the cell. evidence : (g,) natural logarithm of the ratio
+    of likelihoods, see the module.
+    """
+
+    cell: np.ndarray
+    share: np.ndarray
+    support: np.ndarray
+    evidence: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -77,9 +83,10 @@ def call_cells_by_evidence(reads: pd.DataFrame, info: pd.DataFrame) -> tuple[pd.
     number = groups.groupby(KEYS, sort=True).ngroup().to_numpy()
     total = groups.groupby("barcode")["support"].transform("sum").to_numpy()
     share = total / max(groups["support"].sum(), LEAST)
-    columns = {name: groups[name].to_numpy(float) for name in ("support", "nearby")}
-    law = estimate_law(number, share, columns, len(info))
-    found = weigh_cells(number, share, columns, law)
+    support, evidence = (groups[name].to_numpy(float) for name in ("support", "evidence"))
+    counted = Groups(number, share, support, evidence)
+    law = estimate_law(counted, len(info))
+    found = weigh_cells(counted, law)
 
     groups["carried"] = found.carried
     groups["p_doublet"] = found.double[number]
@@ -98,54 +105,27 @@ def call_cells_by_evidence(reads: pd.DataFrame, info: pd.DataFrame) -> tuple[pd.
 
 
 def gather(reads: pd.DataFrame) -> pd.DataFrame:
-    """One row per cell and guide, from the accepted reads: `support`, `nearby`, `count`, `peak`.
+    """One row per cell and guide, from the accepted reads: `support, evidence, count, peak`.
 
-    `support` is the sum of the posteriors, `nearby` the mean of the reads' `near_support`
-    (weighted by posterior), `count` their number and `peak` the sum of their peaks.
+    `support` is the sum of `posterior` times `p_cell`, `count` the number of reads and `peak` the
+    sum of their peaks.
     """
     decoded = reads[(reads["cell"] > 0) & reads["sgRNA"].notna()]
-    posterior = decoded["posterior"].astype(float)
     table = decoded.assign(
         barcode=decoded["barcode_library"],
-        support=posterior,
-        nearby=posterior * decoded["near_support"],
+        support=decoded["posterior"].astype(float) * decoded["p_cell"],
     )
-    groups = (
+    return (
         table.groupby([*KEYS, "barcode"], sort=True)
         .agg(
             support=("support", "sum"),
-            nearby=("nearby", "sum"),
+            evidence=("evidence", "first"),
             count=("read", "size"),
             peak=("peak", "sum"),
             **{name: (name, "first") for name in _names(reads)},
         )
         .reset_index()
     )
-    groups["nearby"] /= groups["support"]
-    return groups
-
-
-def near_support(
-    tile: np.ndarray,
-    cell: np.ndarray,
-    near: np.ndarray,
-    guide: np.ndarray,
-    posterior: np.ndarray,
-) -> np.ndarray:
-    """Support (n,) of each read's guide in the cells that it lies near, but not in.
-
-    `near` (k, n) are labels, 0 for none; `guide` (n,) is -1 where there is none.
-    """
-    tiles = np.unique(tile, return_inverse=True)[1]
-    counted = pd.DataFrame({"tile": tiles, "cell": cell, "guide": guide, "support": posterior})
-    counted = counted[(cell > 0) & (guide >= 0)]
-    sums = counted.groupby(["tile", "cell", "guide"])["support"].sum()
-    total = np.zeros(len(cell), np.float32)
-    for label in near:
-        keys = pd.MultiIndex.from_arrays([tiles, label, guide])
-        found = sums.reindex(keys, fill_value=0).to_numpy()
-        total += np.where(label != cell, found, 0)
-    return total
 
 
 def log_binomial(support: np.ndarray, mean: np.ndarray | float, size: float) -> np.ndarray:
@@ -156,19 +136,11 @@ def log_binomial(support: np.ndarray, mean: np.ndarray | float, size: float) -> 
     return log + size * np.log(size / (mean + size)) + support * np.log(mean / (mean + size))
 
 
-def weigh_cells(
-    cell: np.ndarray, share: np.ndarray, groups: Mapping[str, np.ndarray], law: CellLaw
-) -> CellPosterior:
-    """Probabilities of the states of each cell.
-
-    `cell` (g,) counts cells from 0, `share` (g,) is that of the guide among all reads,
-    `groups` holds `support` and `nearby` (g,).
-    """
+def weigh_cells(groups: Groups, law: CellLaw) -> CellPosterior:
+    """Probabilities of the states of each cell."""
+    cell = groups.cell
     count = int(cell.max(initial=-1)) + 1
-    support = np.asarray(groups["support"])
-    foreign = log_binomial(support, sum(_foreign_rates(share, groups, law)), CLUMPED)
-    carried = log_binomial(support, law.mean, law.size)
-    factor = share * np.exp(np.clip(carried - foreign, -60, 60))
+    factor = groups.share * np.exp(np.clip(groups.evidence, -MOST_EVIDENCE, MOST_EVIDENCE))
     unseen = _unseen(law)
     total = np.bincount(cell, factor, minlength=count) + unseen
     square = np.bincount(cell, factor**2, minlength=count) + unseen**2
@@ -182,32 +154,28 @@ def weigh_cells(
     )
 
 
-def estimate_law(
-    cell: np.ndarray, share: np.ndarray, groups: Mapping[str, np.ndarray], cells: int
-) -> CellLaw:
+def estimate_law(groups: Groups, cells: int) -> CellLaw:
     """Rates by expectation maximisation; `cells` counts those without any read, too."""
     law = start = CellLaw()
-    if not len(cell):
+    if not len(groups.cell):
         return law
-    seen, support = int(cell.max()) + 1, np.asarray(groups["support"])
+    seen, support = int(groups.cell.max()) + 1, groups.support
     for _ in range(ROUNDS):
-        found = weigh_cells(cell, share, groups, law)
+        found = weigh_cells(groups, law)
         unseen = _unseen(law)
         one = 1 - law.empty - law.double
         blank = law.empty / (law.empty + one * unseen + law.double * unseen**2)
         empty = found.empty.sum() + (cells - seen) * blank
-        rates = _foreign_rates(share, groups, law)
-        foreign = (1 - found.carried) * support / sum(rates)
-        leaked, stray = ((foreign * rate).sum() for rate in rates)
+        # Cells that carry a guide of which no read was found belong to the law of reads, too.
+        hidden = (found.empty * one * unseen / law.empty).sum() + (cells - seen) * (1 - blank)
         weight = found.carried
-        mean = (weight @ support) / max(weight.sum(), LEAST)
-        spread = weight @ (support - mean) ** 2 / max(weight.sum(), LEAST)
+        carriers = max(weight.sum() + hidden, LEAST)
+        mean = (weight @ support) / carriers
+        spread = (weight @ (support - mean) ** 2 + hidden * mean**2) / carriers
         size = mean**2 / max(spread - mean, 0.02 * mean, LEAST)
         law = CellLaw(
             empty=min(_rate(empty, cells, start.empty), 0.9),
             double=min(_rate(found.double.sum(), cells, start.double), 0.5),
-            leak=_rate(leaked, support.sum(), start.leak),
-            stray=_rate(stray, cells, start.stray),
             mean=float(max(mean, 0.5)),
             size=float(np.clip(size, 0.3, 50.0)),
         )
@@ -217,13 +185,6 @@ def estimate_law(
 def _unseen(law: CellLaw) -> float:
     """Probability that none of a carried guide's reads is found."""
     return float(np.exp(log_binomial(np.zeros(1), law.mean, law.size))[0])
-
-
-def _foreign_rates(
-    share: np.ndarray, groups: Mapping[str, np.ndarray], law: CellLaw
-) -> tuple[np.ndarray, np.ndarray]:
-    """Expected foreign reads (g,) that leaked from neighbours, and that are strays."""
-    return law.leak * np.asarray(groups["nearby"]), law.stray * share
 
 
 def _rate(events: float, exposed: float, start: float) -> float:
@@ -250,7 +211,10 @@ def _rank(table: pd.DataFrame) -> pd.DataFrame:
     """Barcodes of each cell in order, with their `rank` from 0."""
     order = [*KEYS, "guide", "carried", "count", "peak", "barcode"]
     ascending = [True] * len(KEYS) + [False] * 4 + [True]
-    table = table.sort_values(order, ascending=ascending, kind="stable", ignore_index=True)
+    # Guides that are as good as certain go by their reads.
+    rounded = table.assign(carried=table["carried"].round(2))
+    by = rounded.sort_values(order, ascending=ascending, kind="stable").index
+    table = table.loc[by].reset_index(drop=True)
     table["rank"] = table.groupby(KEYS, sort=False).cumcount().astype(np.int64)
     return table
 

@@ -15,7 +15,6 @@ import pandas as pd
 
 from lib.sbs.base_calling import confident_reads, spell
 from lib.sbs.calibration import Curve, error_curve, phred
-from lib.sbs.cell_evidence import near_support
 from lib.sbs.decoding import letters
 from lib.sbs.decoys import least_distance, make_decoys, q_values
 from lib.sbs.posterior import (
@@ -27,7 +26,15 @@ from lib.sbs.posterior import (
     sum_by_read,
     weigh,
 )
-from lib.sbs.reads import Sequencing, look_up, settle_borders
+from lib.sbs.read_sources import (
+    Candidates,
+    SourceLaw,
+    estimate_sources,
+    find_candidates,
+    find_sources,
+    likeliest,
+)
+from lib.sbs.reads import Sequencing, look_up
 from lib.sbs.signal_model import (
     LEAST_READS,
     SignalModel,
@@ -79,6 +86,7 @@ class PosteriorCaller:
     is_decoy: np.ndarray
     errors: tuple[np.ndarray, np.ndarray]
     reliability: list[tuple[float, int, float, float]]
+    sources: SourceLaw
 
     def read_error(self, score: np.ndarray) -> np.ndarray:
         """Probability that the best guide of a read is wrong.
@@ -155,7 +163,9 @@ def fit_caller(
         is_decoy=is_decoy[won],
         errors=standard_errors(model, intensity[sure], known[sure]),
         reliability=_reliability(decoded, codebook, error),
+        sources=SourceLaw(),
     )
+    caller = replace(caller, sources=_fit_sources(caller, bases, decoded))
     if sequencing.recombination is not None:
         caller = _fit_second(caller, intensity, seed)
     return caller
@@ -345,14 +355,46 @@ def call_tile(caller: PosteriorCaller, bases: pd.DataFrame) -> pd.DataFrame:
     reads["barcode_free"] = _spell(free.index, sequencing)
     reads["posterior"] = posterior.astype(np.float32)
     reads["q_value"] = q_value.astype(np.float32)
-    near = bases.filter(regex=r"^cell_near_\d+$").to_numpy().T
-    tile, own = bases["tile"].to_numpy(), reads["cell"].to_numpy()
-    reads["cell"] = cell = settle_borders(tile, own, near, taken)
-    around = np.concatenate([near, np.where(own != cell, own, 0)[None]])
-    reads["near_support"] = near_support(tile, cell, around, taken, posterior)
+    found = _candidates(bases, codebook, np.where(accepted, decoded.best, -1), posterior)
+    sources = find_sources(found, caller.sources)
+    source = likeliest(found, sources.chance)
+    known = source >= 0
+    cells = _cells(bases)
+    place = np.zeros(len(bases), int)
+    place[known] = found.rank[source[known]]
+    reads["cell"] = cells[place, np.arange(len(bases))]
+    evidence = sources.evidence[found.group]
+    for name, values in (("p_cell", sources.chance), ("evidence", evidence)):
+        column = np.full(len(bases), np.nan, np.float32)
+        column[known] = values[source[known]]
+        reads[name] = column
     if caller.second is not None:
         reads["recombined"], reads["p_recombined"] = _recombined(caller, intensity, taken)
     return reads
+
+
+def _cells(bases: pd.DataFrame) -> np.ndarray:
+    """Labels (1 + k, n) of the cell that each spot lies in, and of those near."""
+    near = bases.filter(regex=r"^cell_near_\d+$").to_numpy().T
+    return np.concatenate([bases["cell"].to_numpy()[None], near])
+
+
+def _candidates(
+    bases: pd.DataFrame, codebook: Codebook, guide: np.ndarray, posterior: np.ndarray
+) -> Candidates:
+    """Cells that accepted reads, of row `guide` (n,) of the codebook, may come from."""
+    distance = bases.filter(regex=r"^near_px_\d+$").to_numpy().T
+    share = np.exp(codebook.log_prior()[: len(codebook.codes)])
+    cells = _cells(bases)
+    return find_candidates(bases["tile"].to_numpy(), cells, distance, guide, posterior, share)
+
+
+def _fit_sources(caller: PosteriorCaller, bases: pd.DataFrame, decoded: Decoded) -> SourceLaw:
+    accepted = _accepted(decoded, caller.codebook, caller.fdr)
+    guide = np.where(accepted, decoded.best, -1)
+    posterior = np.where(accepted, 1 - caller.read_error(decoded.score), 0.0)
+    cells = sum(len(np.setdiff1d(_cells(own), [0])) for _, own in bases.groupby("tile", sort=False))
+    return estimate_sources(_candidates(bases, caller.codebook, guide, posterior), cells)
 
 
 def _spell(index: np.ndarray, sequencing: Sequencing) -> pd.array:

@@ -20,10 +20,10 @@ AUTO_DEVIATIONS = 6.0
 
 # The score of a pixel of mere noise is about this; an image without any noise has less.
 LEAST_AUTO = 0.5
-NEAR = 0.18  # of a cell's diameter: how far its edge may be drawn wrong
-NEAR_PX = (4, 30)  # least and most of that, px
+NEAR = 0.3  # of a cell's diameter: how far its edge may be drawn wrong
+NEAR_PX = (4, 40)  # least and most of that, px
 FINE_PX = 8  # up to which every pixel around a spot is looked at
-NEAR_CELLS = 3  # so many neighbours of a spot are remembered
+NEAR_CELLS = 4  # so many neighbours of a spot are remembered
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,8 @@ def spots_table(
     """Columns of the bases table: one row per spot, one intensity column per cycle and base.
 
     `cells` are the (Y, X) labels that say in which cell a spot lies, and which others
-    are near (`cell_near_0` and on, nearest first); `place` gives plate, well and tile.
+    are near (`cell_near_0` and on, nearest first, and their distances `near_px_0` and on in
+    px; 0 and not-a-number for none); `place` gives plate, well and tile.
     """
     row = np.clip(np.rint(spots.i).astype(int), 0, cells.shape[0] - 1)
     column = np.clip(np.rint(spots.j).astype(int), 0, cells.shape[1] - 1)
@@ -221,8 +222,10 @@ def spots_table(
         "j": spots.j,
         "peak": spots.peak,
     }
-    for rank, near in enumerate(near_cells(cells, row, column, edge_reach(cells))):
-        table[f"cell_near_{rank}"] = near.astype(np.int32)
+    near, distance = near_cells(cells, row, column, edge_reach(cells))
+    for rank in range(len(near)):
+        table[f"cell_near_{rank}"] = near[rank].astype(np.int32)
+        table[f"near_px_{rank}"] = distance[rank]
     for t, cycle in enumerate(cycles):
         for c, base in enumerate(bases):
             table[f"{base}_{cycle}"] = np.ascontiguousarray(spots.intensity[:, t, c])
@@ -235,23 +238,26 @@ def near_cells(
     columns: np.ndarray,
     reach: int,
     most: int = NEAR_CELLS,
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """The labels nearest to (n,) pixels, their own left out: (most, n), 0 for none.
 
     Only labels within `reach` px count, nearest first; beyond 8 px not every pixel
-    is looked at, since cells are larger than the gaps between.
+    is looked at, since cells are larger than the gaps between. Also returns their
+    distances (most, n) in px, float32, not-a-number for none.
     """
     padded = np.pad(cells, reach)
     own = cells[rows, columns]
     found = np.zeros((most, len(rows)), cells.dtype)
+    distance = np.full((most, len(rows)), np.nan, np.float32)
     for dy, dx in _around(reach):
         label = padded[rows + reach + dy, columns + reach + dx]
         new = (label > 0) & (label != own) & (label != found).all(axis=0)
         for rank in range(most):  # into the first place that is free
             here = new & (found[rank] == 0)
             found[rank, here] = label[here]
+            distance[rank, here] = np.hypot(dy, dx)
             new &= ~here
-    return found
+    return found, distance
 
 
 def edge_reach(cells: np.ndarray) -> int:

@@ -56,5 +56,5 @@ def test_nothing_to_learn_from_is_even():
 
 
 def test_phred_by_hand():
-    assert phred(np.array([1.0, 0.1, 0.001, 0.0])).tolist() == [0, 10, 30, 60]
+    assert phred(np.array([1.0, 0.1, 0.001, 0.0])).tolist() == [0, 10, 30, 40]
     assert Curve(np.array([0.0, 1.0]), np.array([0.5, 0.1]))(0.5) == pytest.approx(0.3)
