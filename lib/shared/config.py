@@ -175,6 +175,8 @@ def _allowed(error: ValidationError, schema: dict) -> str:
     if "enum" in node and isinstance(value, str):
         close = get_close_matches(value, [str(choice) for choice in node["enum"]], n=1)
         text += f" (did you mean {close[0]}?)" if close else ""
+    elif "enum" in node and str(value) in node["enum"]:
+        text += f', as text, so write it in quotes, "{value}"'
     elif node.get("type") == "string" and isinstance(value, int | float):
         text += f', so write it in quotes, "{value}"'
     return text
@@ -197,6 +199,8 @@ def _expected_of_type(node: dict, name: str) -> str:
     if name in ("integer", "number"):
         bounds = [f"{words} {node[bound]}" for bound, words in _BOUNDS.items() if bound in node]
         return " ".join([text, " and ".join(bounds)]).strip()
+    if name == "string" and "pattern" in node:
+        return f"{text} that matches {node['pattern']}"
     if name == "string" and node.get("minLength"):
         return f"{text} that is not empty"
     if name == "array":

@@ -54,7 +54,7 @@ def estimate_field(reduced: Iterable[np.ndarray], shape: tuple[int, int]) -> np.
             field[c] = 1
             continue
         middle = cv2.medianBlur(np.median(relative[lit, c], axis=0).astype(np.float32), 3)
-        surface = _surface(middle)
+        surface = _surface(middle, relative[lit, c])
         # Cells leave an imprint in the median of few tiles: what it has beside a plain
         # surface counts as much as there are tiles to believe it.
         own = lit.sum() / (lit.sum() + FEW)
@@ -74,11 +74,13 @@ def to_uint16(image: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(image), 0, np.iinfo(np.uint16).max).astype(np.uint16)
 
 
-def _surface(grid: np.ndarray) -> np.ndarray:
+def _surface(grid: np.ndarray, tiles: np.ndarray) -> np.ndarray:
     """Plain surface through a (y, x) grid: a quadratic in its logarithm, float32.
 
     Vignetting is one hill. Cells and dirt stand out of it, and count the less the
-    more they do (Tukey's biweight, Beaton and Tukey 1974).
+    more they do (Tukey's biweight, Beaton and Tukey 1974). The hill is as high as the
+    `tiles` (n, y, x) that the grid is the median of agree on: it is drawn towards an even
+    one by its error, told by how much their own surfaces differ (James and Stein 1961).
     """
     y, x = np.meshgrid(*(np.linspace(-1, 1, size) for size in grid.shape), indexing="ij")
     terms = np.stack([y**0, y, x, y * y, y * x, x * x], axis=-1).reshape(-1, 6)
@@ -92,7 +94,18 @@ def _surface(grid: np.ndarray) -> np.ndarray:
         if spread < 1e-6:
             break
         weights = np.clip(1 - (off / (TUKEY * spread)) ** 2, 1e-6, None) ** 2
-    return np.exp(fit).reshape(grid.shape).astype(np.float32)
+    fit -= fit.mean()
+    own = np.log(np.maximum(tiles, LEAST_LEVEL)).reshape(len(tiles), -1).astype(np.float64)
+    own = own @ np.linalg.pinv(terms).T @ terms.T
+    own -= own.mean(axis=1, keepdims=True)
+    spread = np.median(((own - fit) ** 2).mean(axis=1))
+    # Of one tile nothing tells cells from light, and of few the spread is uncertain, too.
+    # A median errs pi/2 as much as a mean.
+    n = len(tiles)
+    error = np.pi / 2 * spread * (n + 1) / (n - 1) ** 2 if n > 1 else np.inf
+    height = (fit**2).mean()
+    trust = max(1 - error / height, 0) if height > 0 else 0.0
+    return np.exp(trust * fit).reshape(grid.shape).astype(np.float32)
 
 
 def _smooth(grid: np.ndarray) -> np.ndarray:

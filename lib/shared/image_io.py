@@ -75,7 +75,10 @@ def write_image(
         options["resolution"] = (1e4 / pixel_size[1], 1e4 / pixel_size[0])
         options["resolutionunit"] = "CENTIMETER"
     if image.dtype in IMAGEJ_DTYPES:
-        options |= {"imagej": True, "metadata": _imagej_metadata(image, axes, channel_names)}
+        options |= {
+            "imagej": True,
+            "metadata": _imagej_metadata(image, axes, pixel_size, channel_names),
+        }
     else:
         metadata = _ome_metadata(axes, pixel_size, channel_names)
         options |= {"ome": True, "metadata": metadata}
@@ -156,8 +159,15 @@ def _channel_names(
     return None
 
 
-def _imagej_metadata(image: np.ndarray, axes: str, channel_names: Sequence[str] | None) -> dict:
-    metadata: dict = {"axes": axes, "unit": "um", "mode": "grayscale"}
+def _imagej_metadata(
+    image: np.ndarray,
+    axes: str,
+    pixel_size: tuple[float, float] | None,
+    channel_names: Sequence[str] | None,
+) -> dict:
+    metadata: dict = {"axes": axes, "mode": "grayscale"}
+    if pixel_size is not None:
+        metadata["unit"] = "um"
     if channel_names is not None:
         planes = image.size // (image.shape[-1] * image.shape[-2])
         # ImageJ labels planes in the order of the stack, in which C runs fastest.

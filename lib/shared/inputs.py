@@ -183,11 +183,26 @@ def _check_reference(inputs: Inputs, config: dict) -> None:
         )
 
 
+def _alike_in_plates(wells: Sequence[str]) -> list[list[str]]:
+    """Groups of wells that differ in capitals alone: rows of a plate are capital letters."""
+    groups: dict[str, list[str]] = {}
+    for well in wells:
+        groups.setdefault(well.upper(), []).append(well)
+    return [alike for alike in groups.values() if len(alike) > 1]
+
+
 def _unfit_for_plates(samples: Samples) -> list[str]:
     """Refuse names that rows, columns and fields of an OME-Zarr plate cannot have."""
     wells = {well for _, well in samples.every_well() if not PLATE_WELL.fullmatch(well)}
     tiles = {tile for *_, tile in samples.every_tile() if not PLATE_FIELD.fullmatch(tile)}
-    return [
+    doubled = [
+        f"config key all.omezarr_layout is plate, but the sample sheet {samples.sheet.path} has "
+        f"the wells {' and '.join(alike)} on plate {plate}, which are one well of an OME-Zarr plate. "
+        "Rename one, or set it to tile."
+        for plate in samples.plates
+        for alike in _alike_in_plates(samples.wells(plate))
+    ]
+    return doubled + [
         f"config key all.omezarr_layout is plate, but the sample sheet {samples.sheet.path} has "
         f"the {what} {name_some(sorted(names, key=natural_key))}: in a plate {rule}. Rename, or "
         "set it to tile."

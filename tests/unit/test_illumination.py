@@ -40,11 +40,13 @@ def test_field_of_known_vignette():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_cells_of_a_handful_of_tiles_leave_no_imprint(seed):
-    field = estimate_field(map(reduce_tile, tiles(3, seed)), SHAPE)[0]
+@pytest.mark.parametrize(("count", "share"), [(2, 1), (3, 1), (7, 0.5)])
+def test_cells_of_a_handful_of_tiles_leave_no_imprint(count, share, seed):
+    """From few tiles a field is no worse than none, from a few more it is much better."""
+    field = estimate_field(map(reduce_tile, tiles(count, seed)), SHAPE)[0]
     truth = vignette(SHAPE)
     error = (field / field.mean()) / (truth / truth.mean()) - 1
-    assert error.std() < 0.5 * (truth / truth.mean()).std()
+    assert error.std() < share * (truth / truth.mean()).std()
 
 
 def test_one_even_tile_gives_ones():

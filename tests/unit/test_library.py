@@ -262,3 +262,12 @@ def test_some_cycle_must_show_the_nuclei(screen):
     screen["sbs"]["no_dapi_cycles"] = [1, 2, 3]
     (problem,) = check_refusal(screen)
     assert problem.startswith("config key sbs.no_dapi_cycles names every cycle that is used")
+
+
+def test_wells_that_are_one_in_a_plate_of_stores_are_refused(screen):
+    sheet = Path(screen["preprocess"]["phenotype_samples_fp"])
+    sheet.write_text(sheet.read_text() + "c1.tif\t1\ta1\t1\n")
+    check(screen)
+    screen["all"]["omezarr_layout"] = "plate"
+    (problem,) = check_refusal(screen)
+    assert f"{sheet} has the wells A1 and a1 on plate 1, which are one well" in problem

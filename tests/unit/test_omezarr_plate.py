@@ -195,3 +195,19 @@ def test_faults_of_a_plate_are_told(tmp_path, version):
     attributes = plate / (".zattrs" if version == "0.4" else "zarr.json")
     attributes.write_text(attributes.read_text().replace('"rowIndex": 1', '"rowIndex": 0'))
     assert f"{plate} puts the well B/2 at (0, 1), not in its row and column." in check_store(plate)
+
+
+@VERSIONS
+def test_a_well_listed_twice_and_labels_that_are_gone_are_told(tmp_path, version):
+    fields, plate = write_tiles(tmp_path), tmp_path / "P-1__aligned.ome.zarr"
+    export_well_to_omezarr(fields, plate, "A1", version=version)
+    write_plate_metadata(plate, ["A1"], version)
+    name = plate / (".zattrs" if version == "0.4" else "zarr.json")
+    content = json.loads(name.read_text())
+    ome = content if version == "0.4" else content["attributes"]["ome"]
+    ome["plate"]["wells"] *= 2
+    name.write_text(json.dumps(content))
+    shutil.rmtree(plate / "A/1/7/labels")
+    faults = check_store(plate)
+    assert any("lists the well A/1 twice" in fault for fault in faults)
+    assert any("had the labels nuclei, which are not there" in fault for fault in faults)

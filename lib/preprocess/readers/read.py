@@ -269,7 +269,7 @@ def _channels(image: RawImage, source: RawSource, channel_names: Sequence[str]) 
         if n != len(channel_names):
             raise RawImageError(
                 f"holds {n} channels{found}, but {len(channel_names)} are expected "
-                f"({', '.join(channel_names)})"
+                f"({', '.join(channel_names)}): correct channel_names in the config"
             )
         return range(n)
     if n == 1:

@@ -137,6 +137,8 @@ def _check_image(path: Path, version: str, ome: Mapping, own: Mapping) -> Faults
     if (path / "labels").is_dir():
         yield from _check_group(path / "labels")
         yield from _check_label_shapes(path, known)
+    elif own.get("labels"):
+        yield f"{path} had the labels {', '.join(own['labels'])}, which are not there."
 
 
 def _check_axes(path: Path, axes: Sequence[Mapping]) -> Faults:
@@ -355,6 +357,8 @@ def _check_plate(path: Path, plate: Mapping, version: str) -> Faults:
     columns = [column["name"] for column in plate["columns"]]
     listed = set()
     for well in plate["wells"]:
+        if well["path"] in listed:
+            yield f"{path} lists the well {well['path']} twice."
         listed.add(well["path"])
         row, _, column = well["path"].partition("/")
         at = well.get("rowIndex"), well.get("columnIndex")

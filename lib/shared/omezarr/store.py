@@ -203,7 +203,7 @@ def write_image_group(
     if image.labels:
         write_labels_group(folder, image, options)
     ome, own = _write_pyramid(folder, name, image, options)
-    own = {**provenance, "source": list(image.sources), **own}
+    own = {**provenance, "source": list(image.sources), "labels": list(image.labels), **own}
     write_group(folder, options.version, ome, {PROVENANCE: own})
 
 
