@@ -197,8 +197,8 @@ def _unfit_for_plates(samples: Samples) -> list[str]:
     tiles = {tile for *_, tile in samples.every_tile() if not PLATE_FIELD.fullmatch(tile)}
     doubled = [
         f"config key all.omezarr_layout is plate, but the sample sheet {samples.sheet.path} has "
-        f"the wells {' and '.join(alike)} on plate {plate}, which are one well of an OME-Zarr plate. "
-        "Rename one, or set it to tile."
+        f"the wells {' and '.join(alike)} on plate {plate}, which are one well of an OME-Zarr "
+        "plate. Rename one, or set it to tile."
         for plate in samples.plates
         for alike in _alike_in_plates(samples.wells(plate))
     ]
