@@ -43,7 +43,7 @@ def spoil(screen: Screen) -> None:
             image, description = file.asarray(), file.pages.first.description
         quiet = np.quantile(image, 0.02, axis=(1, 2)).astype(np.uint16)[:, None, None]
         if tile == EMPTY:
-            image[:] = quiet
+            image[:] = 0
         elif tile == SATURATED:
             image[PHENOTYPE_CHANNELS.index("WGA")] = 65535
             image[PHENOTYPE_CHANNELS.index("P65")] = 500
