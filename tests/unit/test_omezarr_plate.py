@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lib.preprocess.readers import RawSource, raw_metadata, read_raw
@@ -130,6 +130,7 @@ def test_no_overview_on_request(tmp_path):
     factor=st.integers(2, 3),
     is_label=st.booleans(),
 )
+@example([(0.0, 4001.0), (0.0, -8735.0)], (1, 1), 2, False)
 def test_every_field_is_on_the_canvas(places, shape, factor, is_label):
     mosaic = Mosaic(shape, (0.5, 0.25), places, factor, 100, is_label)
     for number, place in enumerate(places, start=1):

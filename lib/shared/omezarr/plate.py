@@ -85,7 +85,8 @@ class Mosaic:
         if self.pixels is None:
             self.pixels = np.zeros((*pixels.shape[:-2], self._side, self._side), pixels.dtype)
         places = [
-            slice(start := margin + round((at - first) / size), start + n)
+            # Rounding must not push the last field over the edge.
+            slice(start := min(margin + round((at - first) / size), self._side - n), start + n)
             for at, first, size, margin, n in zip(
                 middle, self._first, self.pixel_size, self._margin, small.shape[-2:], strict=True
             )
