@@ -131,8 +131,8 @@ def test_a_bad_tile_costs_only_its_group_and_is_made_up_for_when_repaired(broken
     assert done.returncode == 0, done.stdout
     assert broken.contents() == local.contents()
     second_run = requests()[before + len(first_run) :]
-    spots, fields, reads_and_cells = TILES // GROUPED, SMALL.cycles, 2
-    assert len(second_run) == metadata + 1 + fields + spots + reads_and_cells
+    mended, metadata, fields, spots, reads_and_cells = 1, 1, SMALL.cycles, TILES // GROUPED, 2
+    assert len(second_run) == mended + metadata + fields + spots + reads_and_cells
 
 
 def is_aligned(screen: Screen, tile: int) -> bool:
