@@ -39,3 +39,31 @@ def image_pixels(parts: Sequence[Part], default: int) -> int:
     except InputError:
         return default
     return first["size_y"] * first["size_x"]
+
+
+def check_images(images: "Sequence[Sequence[RawSource]]", channel_names: Sequence[str]) -> None:
+    """Refuse `channel_names` that none of some `images` of a screen agrees with.
+
+    A single image that differs or cannot be read is the business of the job that reads it.
+
+    Raises `InputError` with what is wrong with the first of `images`.
+    """
+    misfits = [_misfit(sources, channel_names) for sources in images]
+    if misfits and all(misfits):
+        raise misfits[0]
+
+
+def _misfit(sources: "Sequence[RawSource]", channel_names: Sequence[str]) -> InputError | None:
+    """What is wrong with the channels of an image that is one readable file."""
+    from lib.preprocess.readers import check_channels, raw_metadata
+
+    try:
+        raw_metadata(sources)
+    except InputError:
+        return None
+    try:
+        if len(sources) == 1:
+            check_channels(sources[0], channel_names)
+    except InputError as error:
+        return error
+    return None

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lib.shared.errors import InputError
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
@@ -30,3 +32,18 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         part.replace(path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def check_folder(path: str | os.PathLike, what: str) -> None:
+    """Raise `InputError`, which begins with `what`, unless `path` is, or can become, a folder
+    to write to.
+    """
+    path = Path(path)
+    nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        raise InputError(f"{what} is {path}, but {nearest} is a file: name a folder.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(
+            f"{what} is {path}, but nothing may be written to {nearest}: name another folder, or "
+            "see to its permissions."
+        )

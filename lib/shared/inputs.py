@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from lib.omero.connection import read_account
 from lib.shared.errors import InputError
+from lib.shared.files import check_folder
 from lib.shared.layout import is_omero_image
 from lib.shared.library import describe_ambiguous, read_barcodes
 from lib.shared.samples import Samples, read_phenotype_samples, read_sbs_samples
@@ -64,7 +65,7 @@ def check_inputs(config: dict, check_files: bool = True, check_login: bool = Fal
     problems += _missing_models(config)
     problems += _missing_engine(config)
     problems += _missing_omero(config, list(filter(None, samples.values())), check_login)
-    problems += _bad_root(config["all"]["root_fp"])
+    _collect(problems, lambda: _check_root(config["all"]["root_fp"]))
     if config["all"]["omezarr_layout"] == "plate":
         for found in filter(None, samples.values()):
             problems += _unfit_for_plates(found)
@@ -214,14 +215,12 @@ def _unfit_for_plates(samples: Samples) -> list[str]:
     ]
 
 
-def _bad_root(root: str) -> list[str]:
+def _check_root(root: str) -> None:
     if root.startswith("~"):
-        return [
+        raise InputError(
             f"config key all.root_fp is {root}: write the folder out, ~ is not understood here."
-        ]
-    if Path(root).exists() and not Path(root).is_dir():
-        return [f"config key all.root_fp is {root}, which is a file: name a folder."]
-    return []
+        )
+    check_folder(root, "config key all.root_fp")
 
 
 def _read_samples(config: dict, module: str, check_files: bool) -> Samples:

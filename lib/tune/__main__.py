@@ -15,6 +15,7 @@ import numpy as np
 from lib.qc.style import CELL_OUTLINE, MAPPED_MARK, NUCLEUS_OUTLINE, UNMAPPED_MARK, write_figure
 from lib.shared.config import load_config
 from lib.shared.errors import InputError
+from lib.shared.files import check_folder
 from lib.shared.inputs import Inputs, check_inputs
 from lib.shared.tables import write_table
 from lib.tune import segmentation, spots
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # It reports in its own words what our errors say in a user's.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     try:
+        if options.out:
+            check_folder(options.out, "--out")
         {"segmentation": _segmentation, "spots": _spots}[options.kind](options)
     except InputError as error:
         sys.stderr.write(f"{error}\n")

@@ -23,6 +23,10 @@ def unknown_key(screen: Screen) -> None:
     screen.configure(sbs={"spot_treshold": 3})
 
 
+def forgotten_channel(screen: Screen) -> None:
+    screen.configure(sbs={"channel_names": ["DAPI", "CY5", "G", "T", "A", "C"]})
+
+
 def empty_library(screen: Screen) -> None:
     screen.edit("barcode_library.tsv", lambda lines: lines[:1])
 
@@ -37,6 +41,15 @@ def short_barcode(screen: Screen) -> None:
         (missing_raw_file, ["sbs_samples.tsv", "row", "raw/sbs/P-1_W-B2_T-1_C-2.tif"]),
         (repeated_row, ["sbs_samples.tsv", "rows 2 and"]),
         (unknown_key, ["sbs.spot_treshold", "did you mean", "spot_threshold"]),
+        (
+            forgotten_channel,
+            [
+                "raw/sbs/P-1_W-A1_T-0_C-1.tif (sbs_samples.tsv, plate 1, well A1, tile 0, cycle 1)",
+                "holds 5",
+                "6 are expected (DAPI, CY5, G, T, A, C)",
+                "channel_names",
+            ],
+        ),
         (empty_library, ["barcode_library.tsv", "no rows"]),
         (short_barcode, ["barcode_library.tsv", "row 2", f"the {TINY.cycles} sequenced cycles"]),
     ],

@@ -228,11 +228,19 @@ def test_a_method_that_is_not_installed_is_known_before_any_job(screen, monkeypa
     assert 'pip install "poolscope[cellpose]"' in problem
 
 
-@pytest.mark.parametrize("root", ["library.tsv", "~/results"])
+@pytest.mark.parametrize("root", ["library.tsv", "library.tsv/results", "~/results"])
 def test_results_need_a_folder(screen, root):
     screen["all"]["root_fp"] = root
     (problem,) = check_refusal(screen)
     assert problem.startswith(f"config key all.root_fp is {root}")
+
+
+def test_results_need_a_folder_that_can_be_written_to(screen, monkeypatch):
+    # Permissions bind no superuser, as whom tests may run.
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != Path.cwd())
+    screen["all"]["root_fp"] = "new/results"
+    (problem,) = check_refusal(screen)
+    assert problem.startswith("config key all.root_fp is new/results, but nothing may be written")
 
 
 def test_guides_that_cannot_be_told_apart_are_named(screen, caplog):

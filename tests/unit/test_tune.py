@@ -337,6 +337,7 @@ def test_the_figure_has_a_panel_for_each_tile_and_setting():
     ("text", "arguments", "sentence"),
     [
         (None, [], "does not exist"),
+        ("", ["--out", "config.yml/tune"], "--out is config.yml/tune, but"),
         ("a: [", [], "not valid YAML"),
         ("all: {root_fp: x}", [], "neither an sbs nor a phenotype section"),
         (yaml.safe_dump(RAW), ["--grid", "nucleus=3"], "is not known"),

@@ -3,21 +3,27 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from lib.preprocess.convert import image_pixels
+from lib.preprocess.convert import check_images, image_pixels, raw_sources
 from lib.shared.config import load_config, schema_defaults
 from lib.shared.errors import InputError
 from lib.shared.inputs import check_inputs
 from lib.shared.samples import sample_tiles
 
 SCHEMA = workflow.source_path("../schemas/config.schema.yaml")
+
+
+def refuse(error):
+    """End with a sentence for the user, who has no use for a traceback through the Snakefile."""
+    sys.exit(f"\nError: {str(error).replace(chr(10), chr(10) + 'Error: ')}\n")
+
+
 try:
     if not config:
         raise InputError("No config is given: add --configfile config/config.yml.")
     config = load_config(config, SCHEMA)
     INPUTS = check_inputs(config, check_login=workflow.is_main_process)
 except InputError as error:
-    # A sentence for the user, who has no use for a traceback through the Snakefile.
-    sys.exit(f"\nError: {str(error).replace(chr(10), chr(10) + 'Error: ')}\n")
+    refuse(error)
 
 ROOT = Path(config["all"]["root_fp"])
 SAMPLES = {"sbs": INPUTS.sbs, "phenotype": INPUTS.phenotype}
@@ -212,5 +218,35 @@ def segmentation_resources(module):
     wants_gpu = learned and config[module]["segmentation"]["gpu"]
     return {"base_mb": 4000 if learned else 500, "gpu": int(wants_gpu)}
 
+
+def check_first_and_last(module):
+    """Compare channel_names with the first and the last tile, before any job starts."""
+    sheet = config["preprocess"][f"{module}_samples_fp"]
+    tiles = list(SAMPLES[module].every_tile())
+    for cycle in INPUTS.cycles if module == "sbs" else [None]:
+        images = [
+            raw_sources(
+                raw_parts(module, plate, well, tile, cycle),
+                sheet,
+                {"plate": plate, "well": well, "tile": tile},
+                cycle,
+            )
+            for plate, well, tile in dict.fromkeys([tiles[0], tiles[-1]])
+        ]
+        names = (
+            channels_of_cycle(cycle)
+            if module == "sbs"
+            else config[module]["channel_names"]
+        )
+        check_images(images, names)
+
+
+if workflow.is_main_process:
+    try:
+        for module in SAMPLES:
+            if SAMPLES[module]:
+                check_first_and_last(module)
+    except InputError as error:
+        refuse(error)
 
 TILE_MEGABYTES = {module: tile_megabytes(module) for module in SAMPLES}

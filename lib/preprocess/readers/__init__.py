@@ -5,7 +5,7 @@ format offers for that; `nd2_file`, `tiff_file` and `zarr_store` are the
 formats, each imported only when a file of it is met.
 """
 
-from lib.preprocess.readers.read import raw_metadata, read_raw
+from lib.preprocess.readers.read import check_channels, raw_metadata, read_raw
 from lib.preprocess.readers.source import RawSource
 
-__all__ = ["RawSource", "raw_metadata", "read_raw"]
+__all__ = ["RawSource", "check_channels", "raw_metadata", "read_raw"]

@@ -110,6 +110,18 @@ def raw_metadata(sources: Sequence[RawSource]) -> list[dict[str, object]]:
     return rows
 
 
+def check_channels(source: RawSource, channel_names: Sequence[str]) -> None:
+    """Look whether a file holds the channels that its row stands for.
+
+    Raises `InputError` where it does not, and for a file that cannot be read.
+    """
+    with naming(source), open_raw(source.path) as file:
+        image = _image(file, source)
+        if UNNAMED in image.sizes:
+            image.name_unnamed(_sense_of_unnamed(image, source, len(channel_names)))
+        _channels(image, source, channel_names)
+
+
 @contextmanager
 def open_raw(path: Path) -> Iterator[RawFile]:
     """Open a raw file by what it is, not by what it is called."""
