@@ -37,7 +37,8 @@ requirements.lock:
 
 demo: .venv/.stamp
 	$(BIN)/python -m lib.simulate demo --wells A1 A2 --tiles 4 --tile-size 512 --guides 60 --jobs $(CORES)
-	$(BIN)/snakemake --configfile config/config.yml --cores $(CORES) --quiet rules progress
+	@echo "Running the workflow on it: one or two minutes."
+	$(BIN)/snakemake --configfile config/config.yml --cores $(CORES) --quiet all
 	$(BIN)/snakemake --configfile config/config.yml --cores $(CORES) --report demo/report.html --quiet all
 	@$(BIN)/python -m lib.simulate summary demo demo/results \
 		--show "report=demo/report.html" \
