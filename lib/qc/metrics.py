@@ -202,7 +202,8 @@ def metric_base_composition(
 def metric_quality(reads: pd.DataFrame) -> pd.DataFrame:
     """Quartiles and 5 and 95 % quantiles of Q_t per cycle.
 
-    Returns `cycle` (from 1), `reads`, `q05, q25, median, q75, q95` (NaN without reads).
+    Returns `cycle` (from 1), `reads`, `q05, q25, median, q75, q95` (NaN without reads), and
+    `overall`, the quality of the mean error where Q are phred.
     """
     columns = sorted((name for name in reads if re.fullmatch(r"Q_\d+", name)), key=natural_key)
     return pd.DataFrame(
@@ -211,10 +212,11 @@ def metric_quality(reads: pd.DataFrame) -> pd.DataFrame:
                 "cycle": int(name[2:]) + 1,
                 "reads": int(reads[name].notna().sum()),
                 **quantiles(reads[name]),
+                "overall": -10 * np.log10((10 ** (-reads[name].astype(float) / 10)).mean()),
             }
             for name in columns
         ],
-        columns=["cycle", "reads", *_QUANTILES],
+        columns=["cycle", "reads", *_QUANTILES, "overall"],
     )
 
 

@@ -327,7 +327,11 @@ def plot_base_quality(quality: pd.DataFrame, place: str, in_phred: bool = False)
         Patch(color=ACCENT, alpha=0.43, lw=0),
         Patch(color=ACCENT, alpha=0.13, lw=0),
     ]
-    legend_above(panel, 3, handles, ["median", "middle half of reads", "middle 90 % of reads"])
+    names = ["median", "middle half of reads", "middle 90 %"]
+    if in_phred:
+        handles += panel.plot(x, quality["overall"], "s--", color=INK, lw=1.5, ms=3.5)
+        names += ["of the mean error"]
+    legend_above(panel, len(names), handles, names)
     panel.set_ylim(0, None if in_phred else 1.02)
     panel.set_xticks(x)
     panel.set_ylabel("quality Q (phred)" if in_phred else "quality Q")

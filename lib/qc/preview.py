@@ -272,19 +272,20 @@ def _called(panel: Axes, sbs_info: pd.DataFrame, reads: pd.DataFrame, cells: pd.
 
 
 def _quality(panel: Axes, reads: pd.DataFrame) -> None:
-    """Median and quartiles of the base quality per cycle."""
+    """Base quality per cycle: that of the mean error where it is phred, else the median."""
     panel.set_title("Base quality")
     if reads.empty:
         say_empty(panel, "no reads")
         return
     quality = metric_quality(reads)
-    panel.fill_between(
-        quality["cycle"], quality["q25"], quality["q75"], color=ACCENT, alpha=0.25, lw=0
-    )
-    panel.plot(quality["cycle"], quality["median"], "o-", color=ACCENT, ms=3.5, lw=1.8)
+    x, style = quality["cycle"], {"color": ACCENT, "ms": 3.5, "lw": 1.8}
     if "posterior" in reads:  # in phred
+        panel.plot(x, quality["overall"], "o-", **style)
         panel.set_ylim(0, None)
+        panel.set_ylabel("phred")
     else:
+        panel.fill_between(x, quality["q25"], quality["q75"], color=ACCENT, alpha=0.25, lw=0)
+        panel.plot(x, quality["median"], "o-", **style)
         panel.set_ylim(0, 1.05)
         panel.set_yticks([0, 0.5, 1])
     panel.set_xticks(quality["cycle"][:: 1 + len(quality) // 9])

@@ -280,6 +280,7 @@ def test_base_quality_in_phred_has_room_for_it(reads):
     figure = plots.plot_base_quality(quality, PLACE, in_phred=True)
     (panel,) = panels(figure)
     assert panel.get_ylim()[1] >= 32 and panel.get_ylabel() == "quality Q (phred)"
+    np.testing.assert_allclose(panel.lines[1].get_ydata(), quality["overall"])
 
 
 def test_mapping_thresholds_draw_share_and_number(reads):

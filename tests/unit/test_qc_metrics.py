@@ -132,6 +132,12 @@ def test_quality_orders_cycles_by_number():
     assert table["q25"].tolist() == [0.125, 1.0]
 
 
+def test_overall_quality_is_that_of_the_mean_error():
+    # Errors of 0.1 and 0.01.
+    table = m.metric_quality(pd.DataFrame({"Q_0": [10.0, 20.0, np.nan]}))
+    np.testing.assert_allclose(table["overall"], -10 * np.log10(0.055))
+
+
 def test_mapping_by_threshold():
     reads = pd.DataFrame(
         {
