@@ -83,7 +83,7 @@ def test_the_true_size_ranks_above_a_wrong_configured_one(screen, monkeypatch, c
 
     table = table_of("sbs_segmentation")
     ranks = by_setting(table, "nucleus_diameter_px")
-    assert ranks == {str(DIAMETER): 1, "6": 2, "60": 3}
+    assert ranks.keys() == {str(DIAMETER), "6", "60"} and ranks[str(DIAMETER)] == 1
     truth = read_table("truth/tile_cells.parquet")
     truth = truth[(truth["module"] == "sbs") & (truth["nucleus_area"] > 0)]
     true = truth.groupby("tile").size()

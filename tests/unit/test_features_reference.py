@@ -14,7 +14,7 @@ from skimage.measure import regionprops
 from skimage.morphology import diamond, opening
 
 from lib.phenotype.features import FeatureParameters, measure
-from lib.phenotype.features.objects import Objects
+from lib.phenotype.features.objects import FOUR_NEIGHBORS, Objects
 from lib.phenotype.features.shape import ZERNIKE
 from lib.shared.segmentation import segment
 
@@ -448,10 +448,10 @@ def test_translocation_moves_the_stain_into_the_nucleus():
     assert ratios[1] > 4
 
 
-def test_objects_of_one_colour_never_touch():
+def test_objects_that_touch_are_told():
     _, labels = simulated()
     objects = Objects(labels, np.unique(labels)[1:])
-    a, b = objects.touching()
+    a, b = objects.close_pairs(FOUR_NEIGHBORS)
     assert len(a) > 10
     gaps = {tuple(sorted(p)) for p in zip(a.tolist(), b.tolist(), strict=True)}
     masks = each_object(labels)
@@ -459,6 +459,61 @@ def test_objects_of_one_colour_never_touch():
         grown = ndimage.binary_dilation(mask)
         touched = {j for j, other in enumerate(masks) if j != k and (grown & other).any()}
         assert touched == {j for j in range(len(masks)) if tuple(sorted((j, k))) in gaps and j != k}
+
+
+@pytest.fixture(params=[1, 2])
+def opencv_threads(request):
+    """One thread and two: OpenCV then runs different code."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(request.param)
+    yield
+    cv2.setNumThreads(before)
+
+
+@pytest.mark.usefixtures("opencv_threads")
+@pytest.mark.parametrize("name", ["simulated", "wide disks", "more than a strip"])
+def test_distances_to_the_edge_are_exact(name):
+    labels = simulated()[1]
+    if name == "wide disks":
+        labels = np.zeros((130, 240), np.int32)
+        for number, (j, radius) in enumerate(((60, 60), (161, 40), (222, 20)), 1):
+            cv2.circle(labels, (j, 64), radius, number, -1)
+    elif name == "more than a strip":
+        width = 3000  # rows of objects, each in a strip of its own
+        labels = np.repeat(np.arange(1, 8, dtype=np.int32), 5)[:, None] * np.ones(width, np.int32)
+    ids = np.unique(labels[labels > 0])
+    objects = Objects(labels, ids)
+    for row, number in enumerate(ids):
+        inside = np.pad(labels == number, 1)
+        squares = np.round(ndimage.distance_transform_edt(inside) ** 2)[inside]
+        exact = np.sqrt(squares.astype(np.float32))
+        np.testing.assert_array_equal(objects.edge_distance[objects.row == row], exact)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_runs_border_and_pairs_of_tiny_images(seed):
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 3, random.integers(1, 6, 2)).astype(np.int32)
+    objects = Objects(labels, np.array([1, 2]))
+    places = [np.argwhere(labels == number) for number in (1, 2)]
+    np.testing.assert_array_equal(np.stack([objects.i, objects.j], 1), np.concatenate(places))
+    assert objects.count.tolist() == [len(place) for place in places]
+    framed = np.pad(labels, 1)
+    border = [
+        any(framed[i + di + 1, j + dj + 1] != labels[i, j] for di, dj in FOUR_NEIGHBORS)
+        for i, j in zip(objects.i, objects.j, strict=True)
+    ]
+    np.testing.assert_array_equal(objects.border, np.flatnonzero(border))
+    for di, dj in ((0, 1), (0, 3), (3, 3), (2, 0), (2, -2), (1, -4)):
+        first, step = objects.pairs(di, dj)
+        inside = {tuple(place) for place in np.argwhere(labels).tolist()}
+        expected = [
+            i * labels.shape[1] + j
+            for i, j in sorted(inside)
+            if (i + di, j + dj) in inside and labels[i + di, j + dj] == labels[i, j]
+        ]
+        assert first.tolist() == expected
+        assert step == di * labels.shape[1] + dj
 
 
 def test_feret_diameter_of_a_bar():

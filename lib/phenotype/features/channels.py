@@ -6,6 +6,8 @@ import numpy as np
 
 from lib.phenotype.features.objects import Objects, ratio
 
+SORTED_AT_ONCE = 2**15  # about as many pixels
+
 
 class ChannelPixels:
     """The values of a channel, pixel by pixel as in `Objects`, and what several families need.
@@ -21,6 +23,16 @@ class ChannelPixels:
         self.values = self._raw.astype(np.float32)
 
     @cached_property
+    def low(self) -> np.ndarray:
+        """(n,) least value of each object."""
+        return self.objects.min(self.values)
+
+    @cached_property
+    def high(self) -> np.ndarray:
+        """(n,) greatest value of each object."""
+        return self.objects.max(self.values)
+
+    @cached_property
     def mean(self) -> np.ndarray:
         """(n,) mean of each object."""
         return self.objects.mean(self.values)
@@ -33,8 +45,7 @@ class ChannelPixels:
     @cached_property
     def squares(self) -> np.ndarray:
         """(n,) sum of squared deviations from the mean; exactly 0 for a constant object."""
-        constant = self.objects.max(self.values) == self.objects.min(self.values)
-        return np.where(constant, 0.0, self.objects.sum(self.centred**2))
+        return np.where(self.low == self.high, 0.0, self.objects.sum(self.centred**2))
 
     @cached_property
     def order(self) -> np.ndarray:
@@ -42,17 +53,20 @@ class ChannelPixels:
         return order_within(self.objects.row, self._raw)
 
     @cached_property
+    def ordered(self) -> np.ndarray:
+        """(P,) float32, the values in that order."""
+        return self.values[self.order]
+
+    @cached_property
     def rank(self) -> np.ndarray:
-        """(P,) int32, rank of each value among the distinct values of its object, from 0."""
-        ordered = self.values[self.order]
-        new = np.zeros(len(ordered), np.int32)
-        new[1:] = ordered[1:] != ordered[:-1]
+        """(P,) float32, rank of each value among the distinct values of its object, from 0."""
+        new = np.zeros(len(self.ordered), np.int32)
+        np.not_equal(self.ordered[1:], self.ordered[:-1], out=new[1:], casting="unsafe")
         rank = np.cumsum(new, dtype=np.int32)
-        base = np.zeros(self.objects.n, np.int32)
-        present = self.objects.count > 0
-        base[present] = rank[self.objects.start[present]]
-        out = np.empty_like(rank)
-        out[self.order] = rank - self.objects.spread(base)
+        least = np.nan_to_num(self.objects.min(rank)).astype(np.int32)
+        rank -= self.objects.spread(least)
+        out = np.empty(len(rank), np.float32)
+        out[self.order] = rank
         return out
 
     @cached_property
@@ -78,7 +92,7 @@ def order_within(row: np.ndarray, values: np.ndarray) -> np.ndarray:
     packed |= key
     packed <<= np.uint64(position_bits)
     packed |= np.arange(len(row), dtype=np.uint64)
-    packed.sort()
+    _sort_by_row(packed, row)
     packed &= np.uint64(2**position_bits - 1)
     return packed.view(np.int64)
 
@@ -87,8 +101,15 @@ def sort_within(row: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Absolute float32 values sorted within each row; the rows ascend already."""
     packed = row.astype(np.uint64) << np.uint64(32)
     packed |= np.abs(values).view(np.uint32)  # the bits of non-negative floats sort as they do
-    packed.sort()
+    _sort_by_row(packed, row)
     return packed.astype(np.uint32).view(np.float32)
+
+
+def _sort_by_row(packed: np.ndarray, row: np.ndarray) -> None:
+    """Sort integers in place that ascend by row already: some rows at a time, in the cache."""
+    cuts = np.searchsorted(row, row[SORTED_AT_ONCE::SORTED_AT_ONCE])
+    for part in np.split(packed, np.unique(cuts)):
+        part.sort()
 
 
 def sortable(values: np.ndarray) -> np.ndarray:

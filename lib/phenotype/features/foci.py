@@ -50,7 +50,10 @@ def filter_spots(image: np.ndarray, parameters: FeatureParameters) -> Spots:
     yy = cv2.sepFilter2D(smooth, cv2.CV_32F, ALONG, ACROSS)
     xx = cv2.sepFilter2D(smooth, cv2.CV_32F, ACROSS, ALONG)
     xy = cv2.sepFilter2D(smooth, cv2.CV_32F, SLOPE, SLOPE)
-    response, determinant = -(yy + xx), yy * xx - xy * xy
+    determinant = yy * xx
+    determinant -= np.square(xy, out=xy)
+    response = np.add(yy, xx, out=yy)
+    np.negative(response, out=response)
     peaks = response >= cv2.dilate(response, np.ones((3, 3), np.uint8))
     peaks &= determinant >= ROUNDNESS * response**2
     return Spots(response, peaks, determinant > 0)
@@ -69,12 +72,11 @@ def foci(
     objects = pixels.objects
     response = objects.gather(spots.response)
     noise = quantile(objects, sort_within(objects.row, response), 0.25) / QUARTILE
-    contrast = LEAST_CONTRAST * np.abs(objects.max(pixels.values))
-    threshold = np.maximum(parameters.foci_deviations * noise, contrast)
-    bright = response > objects.spread(threshold).astype(np.float32)
-    peaks = bright & objects.gather(spots.peaks)
-    hills = objects.gather(spots.hills)
+    contrast = LEAST_CONTRAST * np.abs(pixels.high)
+    threshold = np.maximum(parameters.foci_deviations * noise, contrast).astype(np.float32)
+    bright = np.flatnonzero(response > objects.spread(threshold))
+    row, index = objects.row[bright], objects.index[bright]
     return {
-        "foci_count": np.bincount(objects.row[peaks], minlength=objects.n),
-        "foci_area": np.bincount(objects.row[bright & hills], minlength=objects.n),
+        name: np.bincount(row[chosen.ravel()[index]], minlength=objects.n)
+        for name, chosen in (("foci_count", spots.peaks), ("foci_area", spots.hills))
     }

@@ -56,11 +56,13 @@ class Blocks:
     def __init__(self, objects: Objects, side: int) -> None:
         """Count the pixels of `objects` in blocks of side x side."""
         height, width = (-(-size // side) for size in objects.shape)
-        block = (objects.i // side) * np.int64(width) + objects.j // side
-        pair, self.count = np.unique(
-            objects.row * np.int64(height * width) + block, return_counts=True
-        )
-        self.row, self.block = np.divmod(pair, max(1, height * width))
+        size = max(1, height * width)
+        narrow = objects.n * size < 2**32  # half the bits are sorted in half the time
+        pair = objects.row.astype(np.uint32 if narrow else np.uint64)
+        pair *= size
+        pair += (objects.i // side * width + objects.j // side).astype(pair.dtype)
+        pair, self.count = np.unique(pair, return_counts=True)
+        self.row, self.block = (part.astype(np.intp) for part in np.divmod(pair, size))
         self.n = objects.n
         self._start = np.flatnonzero(np.diff(self.row, prepend=-1))
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from lib.phenotype.features.objects import Objects
 
+CORNERS = np.array((-1, 0, 1)), np.array((0, -1, 0))  # y and x of the left ones of a pixel
+
 
 class Chains(NamedTuple):
     """Hull vertices of all objects, by object and descending the image; doubled coordinates.
@@ -39,27 +41,26 @@ def row_extents(
 
 def hull(row: np.ndarray, i: np.ndarray, first: np.ndarray, last: np.ndarray) -> Chains:
     """The hull of the pixels' diamonds (the middles of their edges), from rows of extents."""
-    owner = np.tile(row, 3)
-    height = np.concatenate([2 * i - 1, 2 * i, 2 * i + 1])
-    left = np.concatenate([2 * first, 2 * first - 1, 2 * first])
-    right = np.concatenate([2 * last, 2 * last + 1, 2 * last])
-    r, y, x = _chain(owner, height, -right)
-    return Chains(_chain(owner, height, left), (r, y, -x))
+    r, y, x = _chain(row, i, -last)
+    return Chains(_chain(row, i, first), (r, y, -x))
 
 
 def _chain(
-    row: np.ndarray, y: np.ndarray, x: np.ndarray
+    row: np.ndarray, i: np.ndarray, first: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The left chain of each object's hull: row, y, x of its vertices.
 
     A point that lies on or right of the chord of two others is no vertex, even
     if these are none either: all such points leave together, until none is left.
     """
-    order = np.lexsort((x, y, row))
-    row, y, x = row[order], y[order], x[order]
-    leftmost = np.ones(len(row), bool)
-    leftmost[1:] = (np.diff(row) != 0) | (np.diff(y) != 0)
-    row, y, x = row[leftmost], y[leftmost], x[leftmost]
+    # The upper, left and lower corner of each leftmost pixel, which descend already.
+    row = np.repeat(row, 3)
+    y, x = (np.add.outer(2 * p, c).ravel() for p, c in zip((i, first), CORNERS, strict=True))
+    new = np.ones(len(row), bool)
+    new[1:] = (np.diff(row) != 0) | (np.diff(y) != 0)
+    starts = np.flatnonzero(new)
+    row, y = row[starts], y[starts]
+    x = np.minimum.reduceat(x, starts) if len(starts) else x
     while len(row) > 2:
         dy, dx = np.diff(y), np.diff(x)
         inner = (row[:-2] == row[1:-1]) & (row[2:] == row[1:-1])

@@ -10,7 +10,7 @@ def intensity(pixels: ChannelPixels) -> dict[str, np.ndarray]:
     """Sums, means, quantiles and places of one channel, each (n,)."""
     objects, values = pixels.objects, pixels.values
     total = objects.sum(values)
-    ordered = values[pixels.order]
+    ordered = pixels.ordered
     median = quantile(objects, ordered, 0.5)
     shift_i, shift_j = (ratio(objects.sum(values * part), total) for part in objects.from_centroid)
     brightest = objects.first_maximum(values)
@@ -18,8 +18,8 @@ def intensity(pixels: ChannelPixels) -> dict[str, np.ndarray]:
         "integrated": np.where(objects.count > 0, total, np.nan),
         "mean": pixels.mean,
         "std": deviation(pixels),
-        "min": objects.min(values),
-        "max": objects.max(values),
+        "min": pixels.low,
+        "max": pixels.high,
         **_edge(objects, values),
         "lower_quartile": quantile(objects, ordered, 0.25),
         "median": median,

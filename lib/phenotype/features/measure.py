@@ -13,10 +13,10 @@ from lib.phenotype.features.intensity import intensity
 from lib.phenotype.features.neighbors import neighbors
 from lib.phenotype.features.objects import Objects
 from lib.phenotype.features.parameters import FeatureParameters
-from lib.phenotype.features.radial import radial_distribution, sectors
+from lib.phenotype.features.radial import find_sectors, radial_distribution
 from lib.phenotype.features.registry import FAMILIES, feature_columns, prefixes
 from lib.phenotype.features.shape import shape, zernike
-from lib.phenotype.features.texture import Pairs, pixel_pairs, texture
+from lib.phenotype.features.texture import texture
 from lib.shared.errors import InputError
 
 ALL_FAMILIES = tuple(FAMILIES)
@@ -112,9 +112,9 @@ class _Compartment:
         return [intensity(channel) for channel in self._channels]
 
     def _radial(self) -> list[dict[str, np.ndarray]]:
-        of_pixel = sectors(self.objects, self.parameters)
+        sectors = find_sectors(self.objects, self.parameters)
         return [
-            radial_distribution(channel, of_pixel, self.parameters) for channel in self._channels
+            radial_distribution(channel, sectors, self.parameters) for channel in self._channels
         ]
 
     def _granularity(self) -> list[dict[str, np.ndarray]]:
@@ -122,8 +122,7 @@ class _Compartment:
         return [granularity(spectrum, blocks) for spectrum in self.tile.openings]
 
     def _texture(self) -> list[dict[str, np.ndarray]]:
-        pairs: dict[int, Pairs] = pixel_pairs(self.objects, self.parameters)
-        return [texture(channel, pairs, self.parameters) for channel in self._channels]
+        return texture(self.objects, self._channels, self.parameters)
 
     def _foci(self) -> list[dict[str, np.ndarray]]:
         both = zip(self._channels, self.tile.spots, strict=True)

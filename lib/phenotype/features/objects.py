@@ -12,44 +12,63 @@ import numpy as np
 
 FOUR_NEIGHBORS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 DIAGONAL_NEIGHBORS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
+STRIP_WIDTH = 4096  # px
 
 
 class Objects:
     """The foreground of one label image, object after object, each in reading order.
 
     n : number of rows, one per label asked for, whether present or not.
+    number : (Y, X) int32, the row of each pixel of the image plus 1, 0 = background.
     count : (n,) pixels of each.
     row : (P,) int32, the row of each pixel.
-    i, j : (P,) int32, row and column of each pixel in the image.
+    index : (P,) its flat position in the image.
+    i, j : (P,) int32, its row and column in the image.
+    runs : horizontal runs of pixels: row of the object, i, first and last j, (R,) int32 each.
     """
 
     def __init__(self, labels: np.ndarray, ids: np.ndarray) -> None:
         """Order the pixels of `labels` (Y, X), 0 = background, by the ascending labels `ids`."""
         self.shape = labels.shape
-        self.labels = labels
         self.n = len(ids)
-        number = np.full(int(labels.max(initial=0)) + 1, -1, np.int32)
-        number[ids[ids < len(number)]] = np.flatnonzero(ids < len(number))
-        index = np.flatnonzero(labels)
-        row = number[labels.ravel()[index]]
-        narrow = row.astype(np.uint16) if self.n <= 2**16 else row  # 16 bits: radix sort
-        order = np.argsort(narrow, kind="stable")
-        self.row = row[order]
-        self.index = index[order]
-        self.i, self.j = (
-            part.astype(np.int32) for part in np.divmod(self.index, max(1, labels.shape[1]))
-        )
-        self.count = np.bincount(row, minlength=self.n)
+        number = np.zeros(max(int(labels.max(initial=0)), int(ids.max(initial=0))) + 1, np.int32)
+        number[ids] = np.arange(1, self.n + 1)
+        self.number = number[labels]
+        self.runs = self._find_runs()
+        row, i, first, last = self.runs
+        length = last - first + 1
+        before = np.cumsum(length) - length
+        self.row, self.i = np.repeat(row, length), np.repeat(i, length)
+        self.j = np.arange(len(self.row), dtype=np.int32) + np.repeat(first - before, length)
+        self.index = self.i * np.intp(self.shape[1]) + self.j
+        self.count = np.bincount(self.row, minlength=self.n)
         self._present = np.flatnonzero(self.count)
         self.start = np.cumsum(self.count) - self.count
 
+    def _find_runs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Row of the object, i, first and last j of each horizontal run, by object and i."""
+        begins = self.number > 0
+        ends = begins.copy()
+        differs = self.number[:, 1:] != self.number[:, :-1]
+        begins[:, 1:] &= differs
+        ends[:, :-1] &= differs
+        first, last = (np.flatnonzero(mask) for mask in (begins, ends))
+        row = self.number.ravel()[first] - 1
+        order = np.argsort(row, kind="stable")
+        first, last = first[order], last[order]
+        i = first // max(1, self.shape[1])
+        return tuple(
+            part.astype(np.int32)
+            for part in (row[order], i, first - i * self.shape[1], last - i * self.shape[1])
+        )
+
     def _reduce(
-        self, ufunc: np.ufunc, values: np.ndarray, fill: float, dtype: type | None
+        self, ufunc: np.ufunc, values: np.ndarray, fill: float, dtype: type | None = None
     ) -> np.ndarray:
-        out = np.full(self.n, fill, dtype or values.dtype)
+        """Reduction of each object in `dtype`, that of the values unless given: (n,) float64."""
+        out = np.full(self.n, fill, np.float64)
         if len(self._present):
-            starts = self.start[self._present]
-            out[self._present] = ufunc.reduceat(values, starts, dtype=dtype)
+            out[self._present] = ufunc.reduceat(values, self.start[self._present], dtype=dtype)
         return out
 
     def sum(self, values: np.ndarray) -> np.ndarray:
@@ -58,7 +77,7 @@ class Objects:
 
     def quick_sum(self, values: np.ndarray) -> np.ndarray:
         """As `sum` of float32 values, added pairwise to some 1e-7, four times as fast."""
-        return self._reduce(np.add, values, 0, np.float32).astype(np.float64)
+        return self._reduce(np.add, values, 0)
 
     def mean(self, values: np.ndarray) -> np.ndarray:
         """Mean over each object: (n,) float64, NaN without pixels."""
@@ -66,11 +85,11 @@ class Objects:
 
     def max(self, values: np.ndarray) -> np.ndarray:
         """Greatest value of each object: (n,) float64, NaN without pixels."""
-        return self._reduce(np.maximum, values, np.nan, np.float64)
+        return self._reduce(np.maximum, values, np.nan)
 
     def min(self, values: np.ndarray) -> np.ndarray:
         """Least value of each object: (n,) float64, NaN without pixels."""
-        return self._reduce(np.minimum, values, np.nan, np.float64)
+        return self._reduce(np.minimum, values, np.nan)
 
     def spread(self, per_object: np.ndarray) -> np.ndarray:
         """One value per object (n,), repeated for each of its pixels (P,)."""
@@ -95,12 +114,12 @@ class Objects:
 
     def gather(self, image: np.ndarray) -> np.ndarray:
         """The pixels of a (Y, X) image: (P,)."""
-        return image.ravel()[self.index]
+        return image.ravel().take(self.index)
 
     def padded(self, margin: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """The labels within a frame of background, flat; (P,) positions therein; its row length."""
+        """`number` within a frame of background, flat; (P,) positions therein; its row length."""
         width = self.shape[1] + 2 * margin
-        flat = np.pad(self.labels, margin).ravel()
+        flat = np.pad(self.number, margin).ravel()
         return flat, self.index + margin * (2 * self.i + width + 1), width
 
     @cached_property
@@ -118,9 +137,10 @@ class Objects:
         return di, dj
 
     @cached_property
-    def own_label(self) -> np.ndarray:
-        """(P,) the label of each pixel."""
-        return self.gather(self.labels)
+    def box(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """First i, first j, height, width of each object: 4 x (n,) float64, NaN without pixels."""
+        first_i, first_j = self.min(self.i), self.min(self.j)
+        return first_i, first_j, self.max(self.i) - first_i + 1, self.max(self.j) - first_j + 1
 
     @cached_property
     def border(self) -> np.ndarray:
@@ -128,56 +148,53 @@ class Objects:
 
         Beyond the frame of the image is outside.
         """
-        flat, position, width = self.padded(1)
-        outside = np.zeros(len(self.row), bool)
-        for di, dj in FOUR_NEIGHBORS:
-            outside |= flat[position + (di * width + dj)] != self.own_label
-        return np.flatnonzero(outside)
+        outside = np.ones(self.shape, bool)
+        outside[1:-1, 1:-1] = False
+        for before, after in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+            differs = self.number[before] != self.number[after]
+            outside[before] |= differs
+            outside[after] |= differs
+        return np.flatnonzero(self.gather(outside))
 
-    def pairs(self, di: int, dj: int) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs of pixels of one object that lie (di, dj) apart.
+    def pairs(self, di: int, dj: int) -> tuple[np.ndarray, int]:
+        """Pairs of pixels of one object that lie (di, dj) apart, di >= 0, in reading order.
 
-        Position (in P) of the first, and flat position in the image of the second.
+        Flat position in the image of the first, and how much farther the second lies.
         """
-        margin = max(abs(di), abs(dj))
-        flat, position, width = self.padded(margin)
-        first = np.flatnonzero(flat[position + (di * width + dj)] == self.own_label)
-        return first, self.index[first] + (di * self.shape[1] + dj)
-
-    @cached_property
-    def runs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Horizontal runs: row of the object, i, first and last j; by object and i."""
-        if len(self.row) == 0:
-            return (np.zeros(0, np.int32),) * 4
-        breaks = (np.diff(self.row) != 0) | (np.diff(self.i) != 0) | (np.diff(self.j) != 1)
-        first = np.concatenate([[0], np.flatnonzero(breaks) + 1])
-        last = np.concatenate([first[1:] - 1, [len(self.row) - 1]])
-        return self.row[first], self.i[first], self.j[first], self.j[last]
+        height, width = max(0, self.shape[0] - di), max(0, self.shape[1] - abs(dj))
+        left, right = max(0, -dj), max(0, dj)
+        first, second = np.s_[:height, left : left + width], np.s_[di:, right : right + width]
+        same = np.zeros(self.shape, bool)
+        same[first] = self.number[first] == self.number[second]
+        same &= self.number > 0
+        return np.flatnonzero(same), di * self.shape[1] + dj
 
     @cached_property
     def edge_distance(self) -> np.ndarray:
         """(P,) float32, Euclidean distance to the nearest pixel outside of the object, px.
 
-        Touching objects must not see each other as one: they get different
-        colours, and each colour is transformed alone.
+        Touching objects must not see each other as one: they are laid side by side,
+        each in a frame of background, in strips that are transformed one by one.
         """
-        colour = colour_objects(self.n, *self.touching())
-        flat, position, width = self.padded(1)
-        lookup = np.zeros(int(self.labels.max(initial=0)) + 1, np.uint8)
-        lookup[self.own_label[self.start[self._present]]] = colour[self._present] + 1
-        colours = lookup[flat].reshape(-1, width)
-        own = self.spread(colour)
+        first_i, first_j, height, width = np.nan_to_num(self.box).astype(np.intp)
+        right = np.cumsum(width + 1)
+        strip = right // STRIP_WIDTH
+        before = np.searchsorted(strip, strip)  # first object of the strip
+        left = right - width - np.where(before > 0, right[before - 1], 0)
+        y = self.i - self.spread((first_i - 1).astype(np.int32))
+        x = self.j - self.spread((first_j - left).astype(np.int32))
         distance = np.zeros(len(self.row), np.float32)
-        for k in np.unique(own):
-            mask = (colours == k + 1).view(np.uint8)
-            pixels = np.flatnonzero(own == k)
+        for begin in np.unique(before):
+            end = np.searchsorted(strip, strip[begin], "right") - 1
+            pixels = np.s_[self.start[begin] : self.start[end] + self.count[end]]
+            size = height[begin : end + 1].max() + 2, left[end] + width[end] + 1
+            mask = np.zeros(size, np.uint8)
+            place = y[pixels] * size[1] + x[pixels]
+            mask.ravel()[place] = 1
             transformed = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-            distance[pixels] = transformed.ravel()[position[pixels]]
-        return distance
-
-    def touching(self) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs of rows that share an edge of a pixel, each in both orders."""
-        return self.close_pairs(FOUR_NEIGHBORS)
+            distance[pixels] = transformed.ravel()[place]
+        # Squares of distances are integers; where in memory a mask lies tells in the last bit.
+        return np.sqrt(np.rint(distance * distance))
 
     def close_pairs(self, offsets: tuple[tuple[int, int], ...]) -> tuple[np.ndarray, np.ndarray]:
         """Pairs of rows with pixels that lie one of the `offsets` apart, each in both orders.
@@ -202,38 +219,11 @@ class Objects:
         """
         margin = max(max(abs(di), abs(dj)) for di, dj in offsets)
         flat, position, width = self.padded(margin)
-        own, row = self.own_label[self.border], self.row[self.border]
-        position = position[self.border]
-        number = np.zeros(int(self.labels.max(initial=0)) + 1, np.int32)
-        number[own] = row
+        row, position = self.row[self.border], position[self.border]
         for di, dj in offsets:
-            other = flat[position + (di * width + dj)]
-            meets = np.flatnonzero((other != 0) & (other != own))
-            yield meets, row[meets], number[other[meets]]
-
-
-def colour_objects(n: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Colours 0, 1, 2 … of n objects such that no pair (a, b) shares one: (n,) uint8.
-
-    Greedy by rounds (Jones and Plassmann 1993): an object whose number of
-    neighbours is the greatest among its uncoloured neighbours takes the lowest
-    free colour. The pairs come in both orders.
-    """
-    degree = np.bincount(a, minlength=n)
-    priority = np.empty(n, np.int64)
-    priority[np.argsort(degree, kind="stable")] = np.arange(n)
-    colour = np.full(n, -1)
-    while (waiting := colour < 0).any():
-        open_pair = waiting[a] & waiting[b]
-        beaten = np.zeros(n, bool)
-        beaten[a[open_pair & (priority[a] < priority[b])]] = True
-        chosen = waiting & ~beaten
-        taken = np.zeros(n, np.int64)
-        seen = chosen[a] & ~waiting[b]
-        np.bitwise_or.at(taken, a[seen], 1 << colour[b[seen]])
-        free = ~taken[chosen]
-        colour[chosen] = np.round(np.log2(free & -free)).astype(int)
-    return colour.astype(np.uint8)
+            other = flat[position + (di * width + dj)] - 1
+            meets = np.flatnonzero((other >= 0) & (other != row))
+            yield meets, row[meets], other[meets]
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

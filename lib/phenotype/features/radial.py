@@ -1,5 +1,7 @@
 """Distribution of a stain between the centre of an object and its edge."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from lib.phenotype.features.channels import ChannelPixels
@@ -9,19 +11,29 @@ from lib.phenotype.features.parameters import FeatureParameters
 WEDGES = 8
 
 
+class Sectors(NamedTuple):
+    """Where between centre and edge pixels lie.
+
+    of_pixel : (P,) int64, row of the object, ring and wedge as one number.
+    count : (n, rings, WEDGES) pixels of each sector.
+    """
+
+    of_pixel: np.ndarray
+    count: np.ndarray
+
+
 def radial_distribution(
-    pixels: ChannelPixels, sectors: np.ndarray, parameters: FeatureParameters
+    pixels: ChannelPixels, sectors: Sectors, parameters: FeatureParameters
 ) -> dict[str, np.ndarray]:
     """Fraction of the stain, its density and its unevenness in each ring.
 
     Parameters
     ----------
     pixels : one channel.
-    sectors : (P,) as from `sectors`.
+    sectors : as from `find_sectors`.
     """
-    n, rings = pixels.objects.n, parameters.radial_rings
-    count = np.bincount(sectors, minlength=n * rings * WEDGES).reshape(n, rings, WEDGES)
-    stain = np.bincount(sectors, pixels.values, n * rings * WEDGES).reshape(count.shape)
+    count, rings = sectors.count, parameters.radial_rings
+    stain = np.bincount(sectors.of_pixel, pixels.values, count.size).reshape(count.shape)
 
     fraction = ratio(stain.sum(2), stain.sum((1, 2))[:, None])
     area_fraction = ratio(count.sum(2), count.sum((1, 2))[:, None])
@@ -42,8 +54,8 @@ def radial_distribution(
     return features
 
 
-def sectors(objects: Objects, parameters: FeatureParameters) -> np.ndarray:
-    """The sector (row, ring, wedge) of each pixel as one number: (P,) int64.
+def find_sectors(objects: Objects, parameters: FeatureParameters) -> Sectors:
+    """The ring and wedge of each pixel.
 
     The centre is the pixel farthest from the edge, the first of equals in
     reading order. A pixel at distance c from the centre and e from the edge
@@ -56,8 +68,14 @@ def sectors(objects: Objects, parameters: FeatureParameters) -> np.ndarray:
         for part in (objects.i, objects.j)
     )
     di, dj = objects.i - centre_i, objects.j - centre_j
-    from_centre = np.sqrt((di * di + dj * dj).astype(np.float32))
+    di_square, dj_square = di * di, dj * dj
+    from_centre = np.sqrt((di_square + dj_square).astype(np.float32))
     rings = parameters.radial_rings
-    ring = (rings * from_centre / (from_centre + edge)).astype(np.int64)  # edge >= 1
-    wedge = (di > 0) + 2 * (dj > 0) + 4 * (np.abs(di) > np.abs(dj))
-    return (objects.row * np.int64(rings) + np.minimum(ring, rings - 1)) * WEDGES + wedge
+    ring = (rings * from_centre / (from_centre + edge)).astype(np.int32)  # edge >= 1
+    sector = objects.row * rings + np.minimum(ring, rings - 1)
+    for side in (di_square > dj_square, dj > 0, di > 0):
+        sector *= 2
+        sector += side
+    of_pixel = sector.astype(np.intp)
+    size = objects.n, rings, WEDGES
+    return Sectors(of_pixel, np.bincount(of_pixel, minlength=np.prod(size)).reshape(size))

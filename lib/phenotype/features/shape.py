@@ -50,7 +50,8 @@ def perimeter(objects: Objects) -> np.ndarray:
     weight[list(bent)] = (1 + np.sqrt(2)) / 2
 
     flat, position, width = objects.padded(1)
-    position, own = position[objects.border], objects.own_label[objects.border]
+    position = position[objects.border]
+    own = flat[position]
     outline = np.zeros_like(flat)
     outline[position] = own
     code = np.ones(len(own), np.intp)
@@ -62,7 +63,7 @@ def perimeter(objects: Objects) -> np.ndarray:
 
 def boxes_and_hulls(objects: Objects) -> dict[str, np.ndarray]:
     """Extent, solidity and Feret diameters."""
-    height, width = (objects.max(part) - objects.min(part) + 1 for part in (objects.i, objects.j))
+    _, _, height, width = objects.box
     extents = row_extents(objects)
     convex, filled = convex_area(hull(*extents), objects.n)
     greatest, least = feret_diameters(hull(*filled), objects.n)

@@ -1,9 +1,11 @@
 """Haralick's texture features from the co-occurrence of grey levels, all objects at once."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
 from lib.phenotype.features.channels import ChannelPixels
-from lib.phenotype.features.objects import Objects
+from lib.phenotype.features.objects import Objects, ratio
 from lib.phenotype.features.parameters import FeatureParameters
 
 DIRECTIONS = ((0, 1), (1, 1), (1, 0), (1, -1))
@@ -24,42 +26,51 @@ HARALICK = (
 )
 MATRICES_AT_ONCE = 1024  # bounds the memory
 
-Pairs = list[tuple[np.ndarray, np.ndarray]]
-
-
-def pixel_pairs(objects: Objects, parameters: FeatureParameters) -> dict[int, Pairs]:
-    """For each distance, the pairs of pixels in each direction, as of `Objects.pairs`."""
-    return {
-        distance: [objects.pairs(distance * di, distance * dj) for di, dj in DIRECTIONS]
-        for distance in parameters.texture_distances
-    }
-
 
 def texture(
-    pixels: ChannelPixels, pairs: dict[int, Pairs], parameters: FeatureParameters
-) -> dict[str, np.ndarray]:
-    """Haralick's 13 features for each distance, averaged over the directions, each (n,)."""
+    objects: Objects, channels: Sequence[ChannelPixels], parameters: FeatureParameters
+) -> list[dict[str, np.ndarray]]:
+    """Haralick's 13 features of each channel for each distance, averaged over the directions.
+
+    Each (n,); directions without pairs are left out.
+    """
     levels = parameters.texture_levels
-    level = grey_levels(pixels, levels)
-    image = np.zeros(pixels.objects.shape, level.dtype).ravel()
-    image[pixels.objects.index] = level
-    bins = pixels.objects.n * levels**2
-    row = pixels.objects.row.astype(np.int32 if bins < 2**31 else np.int64)
-    base = (row * levels + level) * levels
-    features = {}
-    for distance, directions in pairs.items():
-        total, measured = 0.0, 0
-        for first, second in directions:
-            code = base[first]
-            code += image[second]
-            counts = np.bincount(code, minlength=bins)
-            values = haralick(counts.reshape(-1, levels, levels))
-            total = total + np.nan_to_num(values)
-            measured = measured + ~np.isnan(values[:1])
-        mean = np.where(measured > 0, total / np.maximum(measured, 1), np.nan)
-        for name, values in zip(HARALICK, mean, strict=True):
-            features[f"texture_{name}_{distance}"] = values
+    images = [_level_image(pixels, levels) for pixels in channels]
+    features: list[dict[str, np.ndarray]] = [{} for _ in channels]
+    for distance in parameters.texture_distances:
+        of_direction = np.array(
+            [
+                [haralick(counts) for counts in _cooccurrences(objects, images, levels, pair)]
+                for pair in distance * np.array(DIRECTIONS)
+            ]
+        )
+        measured = (~np.isnan(of_direction)).sum(0)
+        mean = ratio(np.nansum(of_direction, 0), measured)
+        for found, values in zip(features, mean, strict=True):
+            found |= {f"texture_{HARALICK[k]}_{distance}": v for k, v in enumerate(values)}
     return features
+
+
+def _level_image(pixels: ChannelPixels, levels: int) -> np.ndarray:
+    """Grey levels as a flat image, of a type that holds a pair of levels as one number."""
+    image = np.zeros(pixels.objects.number.size, np.min_scalar_type(levels**2 - 1))
+    image[pixels.objects.index] = grey_levels(pixels, levels)
+    return image
+
+
+def _cooccurrences(
+    objects: Objects, images: list[np.ndarray], levels: int, offset: np.ndarray
+) -> Iterator[np.ndarray]:
+    """Counts of the pairs of levels at an offset (di, dj) in each image: (n, levels, levels)."""
+    first, step = objects.pairs(*offset.tolist())
+    start = objects.number.ravel()[first].astype(np.intp)
+    start -= 1
+    start *= levels**2
+    for image in images:
+        pair = image * levels
+        pair += np.roll(image, -step)
+        counts = np.bincount(start + pair.take(first), minlength=objects.n * levels**2)
+        yield counts.reshape(-1, levels, levels)
 
 
 def grey_levels(pixels: ChannelPixels, levels: int) -> np.ndarray:
@@ -68,9 +79,9 @@ def grey_levels(pixels: ChannelPixels, levels: int) -> np.ndarray:
     (P,) of the smallest unsigned type; integers fall exactly where they should.
     """
     objects = pixels.objects
-    low, high = objects.min(pixels.values), objects.max(pixels.values)
-    scale = np.where(high > low, high - low, 1).astype(np.float32)
-    above = pixels.values - objects.spread(low.astype(np.float32))
+    span = pixels.high - pixels.low
+    scale = np.where(span > 0, span, 1).astype(np.float32)
+    above = pixels.values - objects.spread(pixels.low.astype(np.float32))
     above *= np.float32(levels)
     above /= objects.spread(scale)
     return np.minimum(above, levels - 1).astype(np.min_scalar_type(levels - 1))
@@ -120,7 +131,7 @@ def _haralick(counts: np.ndarray) -> np.ndarray:
     sum_average = p_sum @ sums
     features = np.stack(
         [
-            (p**2).sum(1),
+            np.einsum("ij,ij->i", p, p),
             p_difference @ differences**2,
             np.where(constant, 1.0, product / np.where(constant, 1.0, variance)),
             np.where(constant, 0.0, variance),
@@ -141,5 +152,5 @@ def _haralick(counts: np.ndarray) -> np.ndarray:
 
 def _entropy(p: np.ndarray) -> np.ndarray:
     """Entropy of distributions (n, k) in bits: (n,)."""
-    logarithm = np.log2(p, out=np.zeros_like(p), where=p > 0)
-    return -(p * logarithm).sum(1)
+    logarithm = np.log2(np.where(p > 0, p, 1))
+    return -np.einsum("ij,ij->i", p, logarithm)

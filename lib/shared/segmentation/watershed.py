@@ -28,6 +28,9 @@ WORKING_DISTANCE_PX = 15.0
 OUTLINE_LEVEL = 0.45
 # Part of the brightness beside the nucleus at which a cell ends.
 CELL_LEVEL = 0.35
+# Across its outline, from one rim of this width (in diameters) to the other, a nucleus
+# falls by this part of its own brightness: shading has no edge.
+EDGE_WIDTH, LEAST_DROP = 0.2, 0.3
 # Least area of a nucleus, as part of that of a typical one.
 LEAST_AREA = 0.12
 
@@ -37,7 +40,8 @@ def find_nuclei(dapi: np.ndarray, diameter: float | None = None) -> tuple[np.nda
 
     Foreground is split at maxima of distance to the edge times brightness
     (seeded watershed), every piece is cut at 45 % of its own brightness, split
-    again along the tighter outline, and pieces of one nucleus are merged.
+    again along the tighter outline, and pieces of one nucleus are merged. What has no
+    edge is shading.
 
     Parameters
     ----------
@@ -78,7 +82,32 @@ def find_nuclei(dapi: np.ndarray, diameter: float | None = None) -> tuple[np.nda
     labels = np.where(_opened(labels > 0, 0.06 * diameter), labels, 0)
     labels = largest_pieces(labels)
     least = LEAST_AREA * np.pi / 4 * max(diameter, SMALLEST_DIAMETER_PX) ** 2
-    return keep_labels(labels, areas(labels) > least), diameter
+    labels = keep_labels(labels, areas(labels) > least)
+    # What was hidden behind shading is looked at again without it.
+    while not (edge := has_edge(labels, found.contrast, EDGE_WIDTH * diameter)).all():
+        labels = keep_labels(labels, edge)
+    return labels, diameter
+
+
+def has_edge(labels: np.ndarray, contrast: np.ndarray, width: float) -> np.ndarray:
+    """Which labels are clearly darker just outside of their outline than just inside.
+
+    Bool, indexed by label; also those that meet no background. `width` is that of the rims, px.
+    """
+    import cv2
+
+    size = int(labels.max()) + 1
+    if size == 1:
+        return np.ones(size, bool)
+    inside = cv2.distanceTransform((labels > 0).astype(np.uint8), cv2.DIST_L2, 5)
+    outside, owner = _nearest(labels)
+    level = []
+    for of, distance in ((labels, inside), (owner, outside)):
+        rim = (distance > 0) & (distance <= max(width, 1.5))
+        count = np.bincount(of[rim], minlength=size)
+        total = np.bincount(of[rim], contrast[rim], size)
+        level.append(np.divide(total, count, out=np.full(size, np.nan), where=count > 0))
+    return ~(level[0] - level[1] < LEAST_DROP * _own_level(labels, contrast, size - 1))
 
 
 def grow_cells(cytoplasm: np.ndarray, nuclei: np.ndarray, distance: float) -> np.ndarray:
