@@ -4,6 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+SLOPES = (0.0, 1.0, 0.0, 0.0)  # what is believed of them without data: errors as of single bases
+RIDGE = 1.0  # weight of that belief
+NEWTON_STEPS = 20
+MOST_LOGIT = 30.0
+LEAST_ERROR = 1e-5  # of the other bases of a read
 MOST_PHRED = 40.0  # one in 10,000: more than the reads of a well can prove is not claimed
 
 
@@ -72,6 +77,80 @@ def error_curve(score: np.ndarray, wrong: np.ndarray, ratio: float = 1.0, bins: 
     shared = np.bincount(level, shown)[level]
     value = (fitted * shared + 0.5 * (ratio or 1.0)) / (shared + 0.5 * (ratio or 1.0) + 0.5)
     return Curve(centre, np.minimum.accumulate(np.minimum(value, 1)))
+
+
+@dataclass(frozen=True)
+class BaseErrors:
+    """How often bases called without library are wrong.
+
+    A base is judged by its own margin, and by its read: the other bases' margins, and how well
+    any sequence explains it. Two molecules at one place mislead several bases at once.
+
+    alone : margin to the probability that it is wrong. slopes : (4,) of its
+        log-odds, see `_features`. together : the sum of these, with the sign changed, to the
+        probability.
+    """
+
+    alone: Curve
+    slopes: np.ndarray
+    together: Curve
+
+    def __call__(self, margin: np.ndarray, fit: np.ndarray) -> np.ndarray:
+        """Probability (n, T) that bases of these margins and fits are wrong."""
+        return self.together(-_features(self.alone, margin, fit) @ self.slopes)
+
+
+def fit_base_errors(
+    margin: np.ndarray, fit: np.ndarray, wrong: np.ndarray, places: np.ndarray
+) -> BaseErrors:
+    """Base errors from reads whose sequence is known.
+
+    Parameters
+    ----------
+    margin : (n, T) log-odds of the base called against the other three.
+    fit : (n,) log-odds of the sequence called against no read, per cycle.
+    wrong : (n, t) whether the base is wrong, at the cycles `places` (t,) where that is known.
+    """
+    if not wrong.size:
+        alone = Curve(np.array([0.0, 12.0]), np.array([0.75, 1e-3]))
+        features = _features(alone, np.array([[-5.0, 20.0]]), np.zeros(1))
+        error = alone(np.array([20.0, -5.0]))
+        return BaseErrors(alone, np.array(SLOPES), Curve(np.sort(-features[0, :, 1]), error[::-1]))
+    alone = error_curve(margin[:, places].ravel(), wrong.ravel(), ratio=0.0)
+    features = _features(alone, margin, fit)[:, places].reshape(-1, len(SLOPES))
+    slopes = _logistic(features, wrong.ravel())
+    return BaseErrors(alone, slopes, error_curve(-features @ slopes, wrong.ravel(), ratio=0.0))
+
+
+def _features(alone: Curve, margin: np.ndarray, fit: np.ndarray) -> np.ndarray:
+    """What bases are judged by (n, T, 4).
+
+    One, the log-odds that it is wrong by its margin, the logarithm of the mean error of the other
+    bases of the read by theirs, and the fit of the read.
+    """
+    error = alone(margin)
+    others = (error.sum(axis=1, keepdims=True) - error) / max(margin.shape[1] - 1, 1)
+    return np.stack(
+        [
+            np.ones(margin.shape),
+            np.log(error / (1 - np.minimum(error, 1 - LEAST_ERROR))),
+            np.log(np.maximum(others, LEAST_ERROR)),
+            np.broadcast_to(fit[:, None], margin.shape),
+        ],
+        axis=2,
+    )
+
+
+def _logistic(features: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """Logistic regression (4,) held to `SLOPES` (Newton's method)."""
+    start = np.array(SLOPES)
+    slopes, ridge = start.copy(), RIDGE * np.eye(len(start))
+    for _ in range(NEWTON_STEPS):
+        chance = 1 / (1 + np.exp(-np.clip(features @ slopes, -MOST_LOGIT, MOST_LOGIT)))
+        slope = features.T @ (wrong - chance) - ridge @ (slopes - start)
+        bend = (features * (chance * (1 - chance))[:, None]).T @ features + ridge
+        slopes = slopes + np.linalg.solve(bend, slope)
+    return slopes
 
 
 def phred(error: np.ndarray) -> np.ndarray:

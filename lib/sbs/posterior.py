@@ -93,6 +93,7 @@ class Decoded:
     score : (n,) log-odds of the best against all else; -inf where there is none.
     rivals : (n, T, B) share of each base among the other barcodes, if the best is wrong.
     unknown : (n,) probability of no barcode at all, if the best is wrong: the rest.
+    evidence : (n,) log-likelihood ratio of the sequence called without library to no read.
     free : the calls without a library.
     """
 
@@ -100,6 +101,7 @@ class Decoded:
     score: np.ndarray
     rivals: np.ndarray
     unknown: np.ndarray
+    evidence: np.ndarray
     free: FreeCalls
 
 
@@ -253,7 +255,8 @@ def decode(free: FreeCalls, terms: Terms, codebook: Codebook, weights: Weights) 
         flat = rows[rest] * 4 + index[:, t]
         rivals[:, t] = np.bincount(flat, weight, minlength=4 * count).reshape(count, 4)
     unknown = np.exp(np.logaddexp(other, none) - against)
-    return Decoded(best, top - against, rivals, unknown, free)
+    evidence = free.log_likelihood - terms.none
+    return Decoded(best, top - against, rivals, unknown, evidence, free)
 
 
 def sum_by_read(rows: np.ndarray, value: np.ndarray, count: int) -> np.ndarray:

@@ -9,12 +9,13 @@ come q-values and calibrated probabilities.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 
 from lib.sbs.base_calling import confident_reads, spell
-from lib.sbs.calibration import Curve, error_curve, phred
+from lib.sbs.calibration import BaseErrors, Curve, error_curve, fit_base_errors, phred
 from lib.sbs.decoding import letters
 from lib.sbs.decoys import least_distance, make_decoys, q_values
 from lib.sbs.posterior import (
@@ -46,15 +47,20 @@ from lib.sbs.signal_model import (
 SAMPLE = 40_000  # spots that the caller is fitted to, in whole tiles
 TRAINING_FDR = 0.05  # of the decoded reads that the model is estimated from again
 RARE = 0.1  # chance of a random sequence to be near a guide, up to which decoded reads can teach
+FEW_GUIDES = 20  # up to which the first model is learnt from reads that look like guides
+PHASED_GUIDES = 5  # of fewer, a neighbouring cycle's base cannot be told from crosstalk
+SHOWN = 0.6  # share of cycles in which these show the guide's base
 RECOMBINED = 0.95  # probability at which a read is said to be recombined, or not to be
 # Log-odds of the model below which no read is accepted, whatever the decoys say: spots that are
 # no reads are not spread as evenly over barcodes as decoys suppose.
-LEAST_SCORE = -5.0
+LEAST_SCORE = -10.0
+TRUSTED_SCORE = -5.0  # log-odds from which a read teaches the caller and speaks for a cell
 CONFIDENT_SHARE = 0.25  # of the reads in cells, the brightest, which the model is first learnt from
 LEAST_CONFIDENT = 500
 SCORE_BIN = 2.0  # of the histogram of scores in the decoding table
 QUALITY_BIN = 5.0  # of the reliability of bases, in phred
-CERTAIN = 0.9  # least posterior of reads whose bases count as known
+LIKELY = 0.5  # least posterior of reads whose bases count as known
+MISTAKEN = 0.34  # share of these that may differ from the guide: the read is another's else
 
 
 @dataclass(frozen=True)
@@ -62,13 +68,14 @@ class PosteriorCaller:
     """A caller fitted to a well; `call_tile` uses it.
 
     q_curve, error : score of a read to its q-value and to the probability that it is wrong.
-    base_error : log-odds of a base called without library to the probability that it is wrong.
+    base_errors : how often bases called without library are wrong.
     fdr : false discovery rate accepted.
     second, second_weights : for dual barcodes, the other part's barcodes, and how
         often it is the guide's own, another guide's, or none of the library.
     scores, is_decoy : (m,) log-odds of the sample's spots, and whether a decoy won them.
     errors : standard errors of crosstalk shares and phasing.
     reliability : (quality, bases, claimed error, observed error) of bases called without library.
+    sample : spots that it was fitted to, by well.
     """
 
     sequencing: Sequencing
@@ -78,7 +85,7 @@ class PosteriorCaller:
     weights: Weights
     q_curve: Curve
     error: Curve
-    base_error: Curve
+    base_errors: BaseErrors
     fdr: float
     second: Codebook | None
     second_weights: np.ndarray
@@ -87,14 +94,20 @@ class PosteriorCaller:
     errors: tuple[np.ndarray, np.ndarray]
     reliability: list[tuple[float, int, float, float]]
     sources: SourceLaw
+    sample: dict[str, int]
 
-    def read_error(self, score: np.ndarray) -> np.ndarray:
+    def read_error(self, score: np.ndarray, least: float = LEAST_SCORE) -> np.ndarray:
         """Probability that the best guide of a read is wrong.
 
-        As decoys tell; where the model says that it is no read at all, as the model does.
+        As decoys tell; where the model says that it is no read at all (log-odds below `least`),
+        as the model does.
         """
-        hopeless = 1 / (1 + np.exp(np.clip(score - LEAST_SCORE, -50, 50)))
+        hopeless = 1 / (1 + np.exp(np.clip(score - least, -50, 50)))
         return np.maximum(self.error(score), hopeless)
+
+    def trust(self, score: np.ndarray) -> np.ndarray:
+        """Weight of a read in what is said of cells: a false read harms more there."""
+        return 1 - self.read_error(score, TRUSTED_SCORE)
 
     def describe(self) -> str:
         """One line for the log."""
@@ -103,7 +116,8 @@ class PosteriorCaller:
         phased = "with" if (model.phasing != np.eye(len(model.phasing))).any() else "without"
         return (
             f"{learnt} {model.reads} reads, {phased} phasing; guides {self.weights.library:.3f}, "
-            f"other sequences {self.weights.other:.3f}, no reads {self.weights.none:.3f} of spots"
+            f"other sequences {self.weights.other:.3f}, no reads {self.weights.none:.3f} of spots; "
+            f"sample of {sum(self.sample.values())} spots of {_wells(self.sample)}"
         )
 
 
@@ -125,8 +139,11 @@ def fit_caller(
     """
     intensity = intensities(bases, sequencing)
     peak = bases["peak"].to_numpy()
-    model = estimate_signal(intensity[_confident(bases)], phasing=phasing)
     codebook = make_codebook(library["barcode"], sequencing, sequencing.mapping, seed)
+    first, known = _first_reads(intensity, _confident(bases), codebook)
+    if known is not None and len(codebook.codes) < PHASED_GUIDES:
+        phasing = "off"
+    model = estimate_signal(intensity[first], phasing=phasing, sequences=known)
     decoded, codebook, weights = _decode_sample(model, codebook, intensity)
 
     taught, known = _accepted(decoded, codebook, TRAINING_FDR), None
@@ -155,7 +172,7 @@ def fit_caller(
         weights=weights,
         q_curve=Curve(score, q),
         error=error,
-        base_error=_base_error(*_known_bases(decoded, codebook, error)),
+        base_errors=fit_base_errors(*_known_bases(decoded, codebook, error)),
         fdr=fdr,
         second=None,
         second_weights=np.array([1.0, 0.0, 0.0]),
@@ -164,6 +181,7 @@ def fit_caller(
         errors=standard_errors(model, intensity[sure], known[sure]),
         reliability=_reliability(decoded, codebook, error),
         sources=SourceLaw(),
+        sample=bases.groupby("well", observed=True).size().to_dict(),
     )
     caller = replace(caller, sources=_fit_sources(caller, bases, decoded))
     if sequencing.recombination is not None:
@@ -190,6 +208,19 @@ def sample_tiles(tiles: Iterable[pd.DataFrame], most: int = SAMPLE) -> pd.DataFr
     return pd.concat(taken, ignore_index=True)
 
 
+def add_wells(sample: pd.DataFrame, others: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """`sample`, and tiles of `others` below it where it holds too few reads to learn from."""
+    if _confident(sample).sum() >= LEAST_READS:
+        return sample
+    # Tiles of different wells may have one name.
+    named = (tile.assign(tile=tile["well"] + " " + tile["tile"]) for tile in others)
+    return sample_tiles(chain([sample], named))
+
+
+def _wells(sample: dict[str, int]) -> str:
+    return f"well{'s' * (len(sample) != 1)} {', '.join(sample)}" if sample else "no well"
+
+
 def _confident(bases: pd.DataFrame) -> np.ndarray:
     """Spots (n,) that are reads if any are: the brightest, in cells where there are cells."""
     peak = bases["peak"].to_numpy()
@@ -199,6 +230,49 @@ def _confident(bases: pd.DataFrame) -> np.ndarray:
     share = max(CONFIDENT_SHARE, LEAST_CONFIDENT / len(bases))
     least = np.sort(peak[half])[::-1][min(int(2 * share * half.sum()), half.sum() - 1)]
     return half & (peak >= least)
+
+
+def _first_reads(
+    intensity: np.ndarray, confident: np.ndarray, codebook: Codebook
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Reads (m,) from which the model is first learnt, and their sequences (m, T) if known.
+
+    They are called without a library, as that needs no guide to be right. With a few guides
+    some base is so rare in some cycle that nothing tells its light: then the reads are those that
+    show a guide in most of the cycles.
+    """
+    rows = np.flatnonzero(confident)
+    if not 0 < len(codebook.codes) <= FEW_GUIDES or len(rows) < LEAST_READS:
+        return rows, None
+    index, agreed = nearest_guides(intensity[rows], codebook.codes, codebook.places)
+    shown = agreed >= SHOWN
+    if shown.sum() < LEAST_READS:
+        return rows, None
+    return rows[shown], index[shown]
+
+
+def nearest_guides(
+    intensity: np.ndarray, codes: np.ndarray, places: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sequences (n, T) by the guide whose channels are brightest, before anything is learnt.
+
+    Channels are divided by their brightness in reads of their base, which may not be had from all
+    reads where guides are few. At cycles other than `places` the brightest channel
+    is taken. Also returns the share (n,) of `places` where the guide's channel is the brightest.
+    """
+    scale = np.median(intensity, axis=(0, 1))
+    level = np.log(intensity[:, places] + np.median(intensity))
+    one_hot = np.eye(4)[codes].reshape(len(codes), -1)
+    best = codes[(level.reshape(len(level), -1) @ one_hot.T).argmax(axis=1)]
+    own = np.take_along_axis(intensity[:, places], best[..., None].astype(int), axis=2)[..., 0]
+    for channel in np.unique(best):
+        scale[channel] = np.median(own[best == channel])
+    absent = np.setdiff1d(np.arange(len(scale)), best)
+    scale[absent] = np.median(scale[np.unique(best)])
+    index = (intensity / np.maximum(scale, 1e-9)).argmax(axis=2)
+    agreed = (index[:, places] == best).mean(axis=1)
+    index[:, places] = best
+    return index, agreed
 
 
 def intensities(bases: pd.DataFrame, sequencing: Sequencing) -> np.ndarray:
@@ -237,7 +311,7 @@ def _accepted(decoded: Decoded, codebook: Codebook, fdr: float) -> np.ndarray:
     is_decoy = decoded.best >= len(codebook.codes)
     won = decoded.best >= 0
     curve = Curve(*q_values(decoded.score[won], is_decoy[won], codebook.ratio))
-    return won & ~is_decoy & (decoded.score > LEAST_SCORE) & (curve(decoded.score) <= fdr)
+    return won & ~is_decoy & (decoded.score > TRUSTED_SCORE) & (curve(decoded.score) <= fdr)
 
 
 def _chance(codebook: Codebook) -> float:
@@ -266,32 +340,35 @@ def _margin(decoded: Decoded) -> np.ndarray:
     return -np.log(np.maximum(total - 1, 1e-30))
 
 
+def _fit(decoded: Decoded) -> np.ndarray:
+    """Log-odds (n,), per cycle, of the sequence called without library against no read."""
+    return decoded.evidence / max(decoded.free.index.shape[1], 1)
+
+
 def _known_bases(
     decoded: Decoded, codebook: Codebook, error: Curve
-) -> tuple[np.ndarray, np.ndarray]:
-    """Log-odds and mistakes (m, t) of bases called without library, where the guide is sure."""
-    sure = (decoded.best >= 0) & (decoded.best < len(codebook.codes))
-    sure &= (decoded.score > LEAST_SCORE) & (error(decoded.score) <= 1 - CERTAIN)
-    truth = _best_index(decoded, codebook)[sure][:, codebook.places]
-    wrong = decoded.free.index[sure][:, codebook.places] != truth
-    return _margin(decoded)[sure][:, codebook.places], wrong
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Margins, fits, mistakes and their cycles, where the guide is likely; see `fit_base_errors`.
 
-
-def _base_error(margin: np.ndarray, wrong: np.ndarray) -> Curve:
-    """How often a base called without library is wrong, by its log-odds."""
-    if not margin.size:
-        return Curve(np.array([0.0, 12.0]), np.array([0.75, 1e-3]))
-    return error_curve(margin.ravel(), wrong.ravel(), ratio=0.0)
+    Reads must be as bad as those that are judged by them: also those that are not accepted.
+    """
+    known = (decoded.best >= 0) & (decoded.best < len(codebook.codes))
+    known &= error(decoded.score) <= 1 - LIKELY
+    wrong = (decoded.free.index != _best_index(decoded, codebook))[:, codebook.places]
+    known &= wrong.sum(axis=1) <= MISTAKEN * wrong.shape[1]
+    return _margin(decoded)[known], _fit(decoded)[known], wrong[known], codebook.places
 
 
 def _reliability(
     decoded: Decoded, codebook: Codebook, error: Curve
 ) -> list[tuple[float, int, float, float]]:
     """Claimed and observed errors of bases by quality, each half judged by the other's curve."""
-    margin, wrong = _known_bases(decoded, codebook, error)
-    claimed = np.empty(margin.shape)
+    margin, fit, wrong, places = _known_bases(decoded, codebook, error)
+    claimed = np.empty(wrong.shape)
     for half in (0, 1):
-        claimed[half::2] = _base_error(margin[1 - half :: 2], wrong[1 - half :: 2])(margin[half::2])
+        own, other = slice(half, None, 2), slice(1 - half, None, 2)
+        errors = fit_base_errors(margin[other], fit[other], wrong[other], places)
+        claimed[own] = errors(margin[own], fit[own])[:, places]
     bins = np.floor(phred(claimed) / QUALITY_BIN) * QUALITY_BIN
     return [
         (float(low), int(own.sum()), float(claimed[own].mean()), float(wrong[own].mean()))
@@ -300,13 +377,13 @@ def _reliability(
     ]
 
 
-def _base_shares(decoded: Decoded, base_error: Curve) -> np.ndarray:
+def _base_shares(decoded: Decoded, base_errors: BaseErrors) -> np.ndarray:
     """Probability (n, T, B) of each base if the best barcode is wrong."""
     gain = np.exp(decoded.free.gain.astype(np.float64))
     called = np.eye(4)[decoded.free.index].astype(bool)
     others = np.where(called, 0, gain)
     others /= np.maximum(others.sum(axis=2, keepdims=True), 1e-300)
-    wrong = base_error(_margin(decoded))[..., None]
+    wrong = base_errors(_margin(decoded), _fit(decoded))[..., None]
     free = np.where(called, 1 - wrong, wrong * others)
     return decoded.rivals + decoded.unknown[:, None, None] * free
 
@@ -331,7 +408,7 @@ def call_tile(caller: PosteriorCaller, bases: pd.DataFrame) -> pd.DataFrame:
 
     best = _best_index(decoded, codebook)
     index = np.where(accepted[:, None], best, free.index)
-    shares = _base_shares(decoded, caller.base_error)
+    shares = _base_shares(decoded, caller.base_errors)
     right = np.take_along_axis(shares, index[..., None].astype(np.int64), axis=2)[..., 0]
     wrong = (1 - posterior)[:, None] * (1 - right) + posterior[:, None] * (best != index)
 
@@ -355,7 +432,8 @@ def call_tile(caller: PosteriorCaller, bases: pd.DataFrame) -> pd.DataFrame:
     reads["barcode_free"] = _spell(free.index, sequencing)
     reads["posterior"] = posterior.astype(np.float32)
     reads["q_value"] = q_value.astype(np.float32)
-    found = _candidates(bases, codebook, np.where(accepted, decoded.best, -1), posterior)
+    source_of = np.where(accepted, decoded.best, -1)
+    found = _candidates(bases, codebook, source_of, caller.trust(decoded.score))
     sources = find_sources(found, caller.sources)
     source = likeliest(found, sources.chance)
     known = source >= 0
@@ -380,21 +458,21 @@ def _cells(bases: pd.DataFrame) -> np.ndarray:
 
 
 def _candidates(
-    bases: pd.DataFrame, codebook: Codebook, guide: np.ndarray, posterior: np.ndarray
+    bases: pd.DataFrame, codebook: Codebook, guide: np.ndarray, trust: np.ndarray
 ) -> Candidates:
     """Cells that accepted reads, of row `guide` (n,) of the codebook, may come from."""
     distance = bases.filter(regex=r"^near_px_\d+$").to_numpy().T
     share = np.exp(codebook.log_prior()[: len(codebook.codes)])
     cells = _cells(bases)
-    return find_candidates(bases["tile"].to_numpy(), cells, distance, guide, posterior, share)
+    return find_candidates(bases["tile"].to_numpy(), cells, distance, guide, trust, share)
 
 
 def _fit_sources(caller: PosteriorCaller, bases: pd.DataFrame, decoded: Decoded) -> SourceLaw:
     accepted = _accepted(decoded, caller.codebook, caller.fdr)
     guide = np.where(accepted, decoded.best, -1)
-    posterior = np.where(accepted, 1 - caller.read_error(decoded.score), 0.0)
+    trust = np.where(accepted, caller.trust(decoded.score), 0.0)
     cells = sum(len(np.setdiff1d(_cells(own), [0])) for _, own in bases.groupby("tile", sort=False))
-    return estimate_sources(_candidates(bases, caller.codebook, guide, posterior), cells)
+    return estimate_sources(_candidates(bases, caller.codebook, guide, trust), cells)
 
 
 def _spell(index: np.ndarray, sequencing: Sequencing) -> pd.array:
@@ -480,7 +558,8 @@ def signal_table(caller: PosteriorCaller, place: dict[str, str]) -> pd.DataFrame
     bin of scores (`to`). `quality_claimed`, `quality_observed`: mean error of the bases (their
     number is `from`) called without library at a quality of `to` and above, where the guide
     is sure.
-    `reads`: that the model was estimated from. `error` is the standard error where known.
+    `reads`: that the model was estimated from. `sample`: spots of well `from` that the caller was
+    fitted to. `error` is the standard error where known.
     """
     model, sequencing = caller.model, caller.sequencing
     bases, cycles = sequencing.bases, list(sequencing.cycles)
@@ -512,6 +591,8 @@ def signal_table(caller: PosteriorCaller, place: dict[str, str]) -> pd.DataFrame
     for kind in ("library", "other", "none"):
         add("share", None, kind, None, getattr(caller.weights, kind))
     add("reads", None, None, None, model.reads)
+    for well, spots in caller.sample.items():
+        add("sample", None, well, None, spots)
     add("freedom", None, None, None, model.scatter.freedom)
     add("least_distance", None, None, None, least_distance(caller.codebook.codes))
     for kind, won in (("guide", ~caller.is_decoy), ("decoy", caller.is_decoy)):

@@ -241,7 +241,7 @@ def _alternate(
     for _turn in range(2 if known else ROUNDS):
         for _ in range(2):
             relative = intensity[understood] / amplitude[understood, None, None]
-            mixing = _fit_mixing(relative, index[understood], phasing)
+            mixing = _fit_mixing(relative, index[understood], phasing, encoding)
             if phased:
                 phasing = _fit_phasing(relative, index[understood], mixing)
             amplitude = brightness(mixing, intensity)
@@ -302,18 +302,22 @@ def _one_hot(index: np.ndarray) -> np.ndarray:
     return np.eye(BASES)[index]
 
 
-def _fit_mixing(relative: np.ndarray, index: np.ndarray, phasing: np.ndarray) -> np.ndarray:
+def _fit_mixing(
+    relative: np.ndarray, index: np.ndarray, phasing: np.ndarray, encoding: np.ndarray
+) -> np.ndarray:
     """Light (T, C, B) by least squares, cycle by cycle, from reads of unit brightness.
 
-    A base that is rare in a cycle borrows from the other cycles.
+    A base that is rare in a cycle borrows from the other cycles; one that is rare in all, from
+    the ideal instrument.
     """
     shares = np.einsum("tu,nub->ntb", phasing, _one_hot(index))
     gram = np.einsum("ntb,ntk->tbk", shares, shares)
     light = np.einsum("ntb,ntc->tbc", shares, relative)
-    ridge = 1e-6 * len(relative) * np.eye(BASES)
-    pooled = np.linalg.solve(gram.sum(axis=0) + ridge, light.sum(axis=0))
-    pooled = np.maximum(pooled, FLOOR * pooled.max())
     level = np.median(relative.sum(axis=2), axis=0)
+    ridge = PRIOR_READS / BASES * np.eye(BASES)
+    ideal = encoding / np.maximum(encoding.sum(), 1e-9) * BASES * np.median(level)
+    pooled = np.linalg.solve(gram.sum(axis=0) + ridge, light.sum(axis=0) + ridge @ ideal)
+    pooled = np.maximum(pooled, FLOOR * pooled.max())
     level = np.maximum(level / max(np.median(level), 1e-9), FLOOR)
     prior = PRIOR_READS / BASES * np.eye(BASES)
     target = light + prior @ pooled * level[:, None, None]
@@ -356,8 +360,7 @@ def _fit_scatter(
     offset = np.maximum(offset, FLOOR * np.maximum(mixing.max(axis=(1, 2)), 1e-9)[:, None])
     offset = np.maximum(offset, 1e-9)
 
-    measured = np.log(intensity + offset)
-    residual = measured - np.log(light + offset)
+    residual = np.log(intensity + offset) - np.log(light + offset)
     shift = np.zeros((cycles, channels, BASES))
     for t in range(cycles):
         for base in range(BASES):
@@ -366,7 +369,12 @@ def _fit_scatter(
                 weight = len(own) / (len(own) + PRIOR_READS)
                 shift[t, :, base] = weight * np.median(own, axis=0)
     residual -= _take_shift(shift, index)
-    generic = measured - np.log(amplitude[:, None, None] * mixing.mean(axis=2) + offset)
+    # What a spot without sequence shows, as if the reads had random ones: a library may have so
+    # few guides that the mean light of all bases would else be that of a guide.
+    anything = np.random.default_rng(0).integers(0, BASES, index.shape)
+    shown = np.log(expected_light(mixing, phasing, anything, amplitude) + offset)
+    shown += _take_shift(shift, anything) + residual
+    generic = shown - np.log(amplitude[:, None, None] * mixing.mean(axis=2) + offset)
     generic_mean = generic.mean(axis=0)
     return SignalModel(
         mixing=mixing,
@@ -425,7 +433,9 @@ def standard_errors(
     shares, phasings = [], []
     for fold in range(FOLDS):
         kept = np.arange(len(index)) % FOLDS != fold
-        mixing = _fit_mixing(relative[kept], index[kept], model.phasing)
+        mixing = _fit_mixing(
+            relative[kept], index[kept], model.phasing, model.mixing.mean(axis=0).T
+        )
         shares.append(mixing / mixing.sum(axis=1, keepdims=True))
         if phased:
             phasings.append(_fit_phasing(relative[kept], index[kept], mixing))

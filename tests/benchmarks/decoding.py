@@ -8,10 +8,15 @@ brightest in each channel, brightest base, exact match, most frequent barcode of
 Columns: share of true reads exactly called (of those found); share of spots accepted; share
 of these whose guide is no true read's within 3 px (asked: 1 %); recall and precision of the
 guides of cells.
+
+A second table holds the qualities of the posterior caller against the truth: all bases of all
+spots that have a true read within 3 px, by quality, and how many are wrong against how many are
+claimed to be. Where several true reads are near, the one that agrees in most bases counts.
 """
 
 import argparse
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
@@ -39,6 +44,7 @@ REPOSITORY = Path(__file__).parents[2]
 BRAIN = REPOSITORY.parent / "shared/data/iss_mouse_brain"
 CELLS = Path("results/sbs/parquets/P-1_W-A1__cells.parquet")
 TILE = ["plate", "well", "tile"]
+QUALITIES = (5, 10, 15, 20, 25, 30)
 CALLERS = ("posterior", "median", "percentile", "argmax", "classic")
 
 # What differs from the default preset; keys without a parameter are handled below.
@@ -56,6 +62,8 @@ VARIANTS: dict[str, dict] = {
     "dense": {"preset": "dense"},
     "dim": {"preset": "dim"},
     "misaligned": {"spot_jitter_px": 0.5},
+    "1 guide": {"guides": 1, "guides_per_gene": 1},
+    "5 guides": {"guides": 5, "guides_per_gene": 1},
     "20 guides, skewed": {"guides": 20, "abundance_sigma": 1.5},
     "2,000 guides": {"library": 2000},
     "20,000 guides": {"library": 20_000},
@@ -122,6 +130,32 @@ def false_share(reads: pd.DataFrame, truth: pd.DataFrame, reach: float = 3.0) ->
     return wrong / max(len(accepted), 1)
 
 
+def quality_table(reads: pd.DataFrame, truth: pd.DataFrame, reach: float = 3.0) -> np.ndarray:
+    """Bases, wrong ones, and wrong ones claimed (3, q) by quality, from each of QUALITIES on."""
+    claimed, wrong = [], []
+    names = reads.filter(regex=r"^Q_\d+$").columns
+    for tile, own in reads.groupby("tile"):
+        here = truth[truth["tile"] == tile]
+        codes = np.array([list(code) for code in here["barcode"]])
+        near = cKDTree(here[["i", "j"]]).query_ball_point(own[["i", "j"]], reach)
+        for called, error, index in zip(own["barcode"], own[names].to_numpy(), near, strict=True):
+            if len(index):
+                differ = codes[index] != np.array(list(called))
+                wrong.append(differ[differ.sum(axis=1).argmin()])
+                claimed.append(10 ** (-error / 10))
+    claimed, wrong = np.array(claimed).ravel(), np.array(wrong).ravel()
+    known = np.isfinite(claimed)  # no quality where a cycle failed
+    claimed, wrong = claimed[known], wrong[known]
+    quality = np.digitize(-10 * np.log10(claimed), QUALITIES) - 1
+    kept = quality >= 0
+    return np.stack(
+        [
+            np.bincount(quality[kept], weight, minlength=len(QUALITIES))
+            for weight in (np.ones(kept.sum()), wrong[kept], claimed[kept])
+        ]
+    )
+
+
 def compare(folder: Path, changes: dict) -> list[dict]:
     """One row per caller."""
     bases = read_tables(sorted((folder / "results/sbs/parquets").glob("*__bases.parquet")))
@@ -167,6 +201,7 @@ def compare(folder: Path, changes: dict) -> list[dict]:
         rows.append(
             {
                 "caller": caller,
+                "quality": quality_table(reads, truth) if caller == "posterior" else None,
                 "exact": score_reads(reads, truth)["exact_of_found"],
                 "accepted": reads["sgRNA"].notna().mean(),
                 "false": false_share(reads, truth),
@@ -234,6 +269,7 @@ def main() -> None:
         head = f"{'well':<24}{'caller':<12}"
         print(head + "".join(f"{n:>10}" for n in ("exact", "accepted", "false", "recall")), end="")
         print(f"{'precision':>11}{'cpu s':>8}")
+        qualities = {}
         for name in options.only:
             changes = VARIANTS[name]
             # Variants of the calling alone share a well.
@@ -241,6 +277,8 @@ def main() -> None:
             folder = root / well.replace(" ", "_").replace("%", "pc").replace(",", "")
             make_screen(folder, VARIANTS[well], options.tiles, options.tile_size, options.seed)
             for row in compare(folder, changes):
+                if row["quality"] is not None:
+                    qualities[name] = row["quality"]
                 numbers = [row[key] for key in ("exact", "accepted", "false", "recall")]
                 text = "".join(f"{value:>10.4f}" for value in numbers)
                 print(
@@ -248,8 +286,24 @@ def main() -> None:
                     f"{row['cpu_s']:>8.1f}",
                     flush=True,
                 )
+        print_qualities(qualities)
     if BRAIN.exists():
         real_tile()
+
+
+def print_qualities(qualities: dict[str, np.ndarray]) -> None:
+    """Wrong bases per claimed one, and numbers, by quality; last, over Q10 to Q30."""
+    print(
+        "\nquality against the truth: wrong bases / as many as are claimed, ratio over Q10 to Q30"
+    )
+    edges = [f"Q{low}-{high}" for low, high in itertools.pairwise(QUALITIES)]
+    print(f"{'well':<24}" + "".join(f"{edge:>14}" for edge in edges) + f"{'ratio':>8}")
+    inner = slice(1, len(QUALITIES) - 1)
+    qualities = qualities | {"all": sum(qualities.values())}
+    for name, (_, wrong, claimed) in qualities.items():
+        pairs = [f"{w:.0f} / {c:.1f}" for w, c in zip(wrong, claimed, strict=True)][:-1]
+        ratio = wrong[inner].sum() / claimed[inner].sum()
+        print(f"{name:<24}" + "".join(f"{pair:>14}" for pair in pairs) + f"{ratio:>8.2f}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.sbs.calibration import Curve, error_curve, isotonic, phred
+from lib.sbs.calibration import Curve, error_curve, fit_base_errors, isotonic, phred
 
 
 def test_isotonic_by_hand():
@@ -58,3 +58,46 @@ def test_nothing_to_learn_from_is_even():
 def test_phred_by_hand():
     assert phred(np.array([1.0, 0.1, 0.001, 0.0])).tolist() == [0, 10, 30, 40]
     assert Curve(np.array([0.0, 1.0]), np.array([0.5, 0.1]))(0.5) == pytest.approx(0.3)
+
+
+def blended(rng, count=6000, cycles=8):
+    """Margins, fits and mistakes of reads of which a fifth are two molecules at once.
+
+    There, margins are as large but say less.
+    """
+    double = np.arange(count) % 5 == 0
+    margin = rng.uniform(-1, 10, (count, cycles))
+    chance = np.where(double[:, None], 0.4, 0.5 * np.exp(-np.maximum(margin, 0)))
+    fit = np.where(double, -1.0, 2.0) + 0.3 * rng.standard_normal(count)
+    return margin, fit, rng.random(margin.shape) < chance, double
+
+
+def test_bases_of_blended_reads_are_less_sure():
+    rng = np.random.default_rng(2)
+    margin, fit, wrong, double = blended(rng)
+    errors = fit_base_errors(margin, fit, wrong, np.arange(8))
+    fresh = blended(rng)
+    claimed = errors(fresh[0], fresh[1])
+    for part in (double, ~double):
+        assert claimed[part].mean() == pytest.approx(fresh[2][part].mean(), rel=0.25)
+    # One curve of the margin alone claims for both the same.
+    alone = errors.alone(fresh[0])
+    assert alone[double].mean() < 0.6 * fresh[2][double].mean()
+
+
+def test_base_errors_fall_with_the_margin_whatever_little_is_known():
+    few = np.zeros((0, 3))
+    for margin, wrong in ((few, few > 0), (np.full((2, 3), 4.0), np.zeros((2, 3), bool))):
+        errors = fit_base_errors(margin, np.zeros(len(margin)), wrong, np.arange(3))
+        rising = np.linspace(-2, 12, 30)[:, None] * np.ones(3)
+        error = errors(rising, np.zeros(30))
+        assert ((error > 0) & (error < 1)).all() and (np.diff(error, axis=0) <= 1e-9).all()
+
+
+def test_mistakes_are_learnt_at_the_cycles_where_the_base_is_known():
+    rng = np.random.default_rng(6)
+    margin, fit, wrong, _ = blended(rng)
+    places = np.array([0, 2, 3, 7])
+    errors = fit_base_errors(margin, fit, wrong[:, places], places)
+    claimed = errors(margin, fit)[:, [1, 4, 5, 6]]
+    assert claimed.mean() == pytest.approx(wrong[:, [1, 4, 5, 6]].mean(), rel=0.1)

@@ -6,8 +6,10 @@ import pytest
 from synthetic_reads import BASES, bases_table, intensities, library, phasing_operator, spell
 
 from lib.sbs.posterior_caller import (
+    add_wells,
     call_tile,
     fit_caller,
+    nearest_guides,
     sample_tiles,
     signal_table,
     spread,
@@ -101,6 +103,21 @@ def test_guides_that_differ_in_one_base_are_told_apart():
     assert (called["sgRNA"] == spell(sequences))[accepted].mean() > 0.985
 
 
+@pytest.mark.parametrize("guides", [1, 2, 4])
+def test_libraries_of_a_few_guides(guides):
+    rng = np.random.default_rng(guides)
+    codes = rng.integers(0, 4, (guides, CYCLES))
+    sequences = codes[rng.integers(0, guides, 600)]
+    sequences[::6] = rng.integers(0, 4, (100, CYCLES))
+    bases = bases_table(intensities(rng, sequences, phasing_operator(CYCLES, 0.03, 0.01)))
+    called = call_tile(fit_caller(bases, library(codes), PLAN), bases)
+    own = np.isin(spell(sequences), spell(codes))
+    accepted = called["sgRNA"].notna().to_numpy()
+    assert accepted[own].mean() > 0.98
+    assert (called["sgRNA"] == spell(sequences))[accepted].mean() > 0.985
+    assert (called["barcode_free"] == spell(sequences))[own].mean() > 0.95
+
+
 def test_the_table_says_of_how_few_reads_the_model_was_learnt(screen):
     codes, _, bases, _ = screen
     few = bases[:20].reset_index(drop=True)
@@ -108,6 +125,31 @@ def test_the_table_says_of_how_few_reads_the_model_was_learnt(screen):
     table = signal_table(caller, {"plate": "1", "well": "A1"})
     assert table.loc[table["parameter"] == "reads", "value"].tolist() == [20]
     assert "too few reads, only gains of 20" in caller.describe()
+
+
+def test_a_well_of_few_reads_learns_from_other_wells(screen):
+    codes, sequences, bases, _ = screen
+    few = bases[:30].reset_index(drop=True)
+    others = bases.assign(well="B2")
+    sample = add_wells(few, iter([others[:800], others[800:]]))
+    assert len(sample) == 30 + len(bases)
+    assert set(sample.loc[sample["well"] == "B2", "tile"]) == {"B2 0", "B2 1", "B2 2"}
+    caller = fit_caller(sample, library(codes), PLAN)
+    called = call_tile(caller, few)
+    own = np.isin(spell(sequences[:30]), spell(codes))
+    assert (called["sgRNA"] == spell(sequences[:30]))[own].mean() > 0.9
+    assert "wells A1, B2" in caller.describe() and "too few" not in caller.describe()
+    table = signal_table(caller, {"plate": "1", "well": "A1"}).set_index("from")
+    spots = table.loc[table["parameter"] == "sample", "value"]
+    assert spots.to_dict() == {"A1": 30, "B2": len(bases)}
+
+
+def test_a_well_of_enough_reads_reads_no_other(screen):
+    def never():
+        raise AssertionError("read")
+        yield
+
+    assert add_wells(screen[2], never()) is screen[2]
 
 
 def test_sampled_tiles_are_spread_evenly():
@@ -186,3 +228,17 @@ def test_table_of_estimates(screen):
     assert (phasing["error"] >= 0).all()
     score = table[table["parameter"] == "score"]
     assert set(score["from"]) == {"guide", "decoy"}
+
+
+def test_nearest_guides_by_hand():
+    # Channel 1 is ten times as bright as channel 0; channels 2 and 3 are in no guide.
+    codes = np.array([[0, 0, 1], [1, 1, 0]])
+    light = np.full((4, 3, 4), 1.0)
+    for read, sequence in enumerate([[0, 0, 1], [0, 0, 1], [1, 1, 0], [1, 2, 0]]):
+        light[read, np.arange(3), sequence] = np.array([10.0, 100.0, 50.0, 50.0])[sequence]
+    index, agreed = nearest_guides(light, codes, np.arange(3))
+    assert index.tolist() == [[0, 0, 1], [0, 0, 1], [1, 1, 0], [1, 1, 0]]
+    assert agreed == pytest.approx([1, 1, 1, 2 / 3])
+    # A cycle that is no part of the barcode shows its brightest channel.
+    index, agreed = nearest_guides(light, codes[:, :2], np.arange(2))
+    assert index[:, 2].tolist() == [1, 1, 0, 0]
