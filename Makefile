@@ -69,11 +69,18 @@ view: .venv/.stamp
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[view]'
 	$(BIN)/python -m visualization.serve demo/results --open
 
-omero: .venv/.stamp
-	@ls .venv/wheels/zeroc_ice-3.6.5-*.whl >/dev/null 2>&1 || CXXFLAGS="-I$(ICE) -include $(ICE)/frame.h" \
-		$(BIN)/pip wheel --quiet --no-deps --wheel-dir .venv/wheels zeroc-ice==3.6.5
+.venv/wheels/.stamp: | .venv/.stamp
+	@echo "zeroc-ice 3.6.5 is built, once, where it is not found ready-made: up to four minutes"
+	@CXXFLAGS="-I$(ICE) -include $(ICE)/frame.h" \
+		$(BIN)/pip wheel --quiet --no-deps --wheel-dir .venv/wheels zeroc-ice==3.6.5 || \
+		{ echo "zeroc-ice was not built: it needs a compiler and headers" \
+			"(Debian: apt-get install g++ libssl-dev libbz2-dev)"; exit 1; }
+	touch $@
+
+omero: .venv/.stamp .venv/wheels/.stamp
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --find-links .venv/wheels --editable '.[omero]' \
 		"ezomero>=3.2" "omero-cli-zarr>=0.9"
+	@echo "What talks to OMERO is installed: make omero-demo shows it, docs/omero.md tells how to log in"
 
 omero-demo: omero
 	rm -rf demo/omero

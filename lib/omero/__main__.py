@@ -1,4 +1,6 @@
-"""`python -m lib.omero inventory --plate 42` lists a plate as sample sheets; `clean` tidies up.
+"""`python -m lib.omero inventory --plate 42` lists a plate as sample sheets.
+
+`check` tries the login, `clean` removes what an import left unfinished.
 
 Where to log in comes from the environment or a private file, never from here:
 see `lib.omero.connection.read_account`.
@@ -9,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from lib.omero.check import check_server
 from lib.omero.connection import connect
 from lib.omero.import_plate import delete_plate, incomplete_plates
 from lib.omero.inventory import fetch_image, inventory, write_sheets
@@ -31,6 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lib.omero")
     commands = parser.add_subparsers(required=True)
+    checking = commands.add_parser("check", help="try the login, and the rights of an import")
+    checking.add_argument("--plate", type=int, help="plate of raw images: may it be annotated?")
+    checking.add_argument("--screen", type=int, help="screen: may plates be put into it?")
+    checking.set_defaults(run=_check)
     listing = commands.add_parser("inventory", help="write the sample sheets of a plate")
     listing.add_argument("--plate", type=int, required=True, help="number of the plate")
     listing.add_argument("--out", type=Path, default=Path(), help="folder for the sheets")
@@ -38,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         "--root", action="append", default=[], help="folder of this machine that may be read"
     )
     listing.add_argument(
-        "--mount", action="append", default=[], metavar="SERVER=HERE",
+        "--mount", action="append", default=[], metavar="SERVER=HERE", type=_mount,
         help="folder of the server, and where it is mounted here",
     )  # fmt: skip
     listing.add_argument(
@@ -57,9 +64,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _check(options: argparse.Namespace) -> None:
+    plates = [] if options.plate is None else [options.plate]
+    sys.stdout.write(f"{check_server(plates, options.screen)}\n")
+
+
+def _mount(text: str) -> tuple[str, str]:
+    server, equals, here = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text} is not of the form /OMERO=/mnt/omero")
+    return server, here
+
+
 def _inventory(options: argparse.Namespace) -> None:
-    mounts = dict(text.partition("=")[::2] for text in options.mount)
-    disk = ServerDisk.of(options.root, mounts)
+    disk = ServerDisk.of(options.root, dict(options.mount))
     with connect() as gateway:
         listed = inventory(
             gateway, options.plate, disk, (options.out / OMERO_IMAGE).parent.resolve()
@@ -77,7 +95,8 @@ def _inventory(options: argparse.Namespace) -> None:
 
 def _clean(options: argparse.Namespace) -> None:
     with connect() as gateway:
-        found = [(options.plate, "")] if options.plate else incomplete_plates(gateway)
+        every = options.plate is None
+        found = incomplete_plates(gateway) if every else [(options.plate, "")]
         for number, name in found:
             if not options.list:
                 delete_plate(gateway, number)

@@ -235,6 +235,11 @@ def group_id(gateway: "BlitzGateway") -> int:
     return gateway.getAdminService().getEventContext().groupId
 
 
+def group_name(gateway: "BlitzGateway") -> str:
+    """Name of that group."""
+    return gateway.getAdminService().getGroup(group_id(gateway)).name.val
+
+
 def _port(value: str | int) -> int:
     try:
         port = int(value)

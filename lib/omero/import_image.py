@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 NAMESPACE = "poolscope/provenance/v1"
 PENDING = "Pending..."  # what the server itself writes for pixels without planes
 MAX_PLANE = 3192 * 3192  # pixels of an integer plane that the server takes whole
-TILE = 2048  # rows and columns of a block of a larger one
 MAX_TEXT = 255  # characters of most text columns of the server's database
 
 # Channels get these in turn; nuclear stains are blue wherever they stand.
@@ -162,12 +161,13 @@ def upload_planes(
                     f"Plane t={t}, c={c}, z={z} is {plane.dtype} of {plane.shape}, where "
                     f"{np.dtype(dtype)} of {tuple(shape[3:])} is expected."
                 )
-            for (y, x), block in _blocks(plane, wire):
-                if block.shape == plane.shape:
-                    store.setPlane(block.tobytes(), z, c, t, context)
-                else:
-                    h, w = block.shape
-                    store.setTile(block.tobytes(), z, c, t, x, y, w, h, context)
+            if plane.size <= MAX_PLANE:
+                store.setPlane(plane.astype(wire).tobytes(), z, c, t, context)
+                continue
+            width, height = store.getTileSize(context)
+            for (y, x), block in _blocks(plane, height, width):
+                h, w = block.shape
+                store.setTile(block.astype(wire).tobytes(), z, c, t, x, y, w, h, context)
         store.save(context)
     finally:
         store.close(context)
@@ -214,7 +214,7 @@ def removed_on_error(gateway: "BlitzGateway", kind: str, number: int) -> Iterato
         yield
     except BaseException as error:
         try:
-            gateway.deleteObjects(kind, [number], deleteAnns=True, deleteChildren=True, wait=True)
+            delete_objects(gateway, kind, [number])
         except Ice.Exception as second:  # the connection itself may be what failed
             error.add_note(f"{kind} {number} stayed on the server: {type(second).__name__}")
         raise
@@ -355,14 +355,13 @@ def check_text(text: str, what: str) -> None:
         )
 
 
-def _blocks(plane: np.ndarray, wire: np.dtype) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
-    """Cut a plane that the server does not take whole; blocks in the byte order of the wire."""
-    if plane.size <= MAX_PLANE:
-        yield (0, 0), plane.astype(wire)
-        return
-    for y in range(0, plane.shape[0], TILE):
-        for x in range(0, plane.shape[1], TILE):
-            yield (y, x), plane[y : y + TILE, x : x + TILE].astype(wire)
+def _blocks(
+    plane: np.ndarray, height: int, width: int
+) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+    """Cut a plane into blocks, each with its first row and column."""
+    for y in range(0, plane.shape[0], height):
+        for x in range(0, plane.shape[1], width):
+            yield (y, x), plane[y : y + height, x : x + width]
 
 
 def writing(gateway: "BlitzGateway") -> object:
@@ -372,3 +371,9 @@ def writing(gateway: "BlitzGateway") -> object:
     context = gateway.SERVICE_OPTS.copy()
     context.setOmeroGroup(str(group_id(gateway)))
     return context
+
+
+def delete_objects(gateway: "BlitzGateway", kind: str, numbers: Sequence[int]) -> None:
+    """Delete objects with all that hangs on them alone, and wait until they are gone."""
+    handle = gateway.deleteObjects(kind, numbers, deleteAnns=True, deleteChildren=True, wait=True)
+    handle.close()

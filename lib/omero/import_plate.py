@@ -20,6 +20,7 @@ from lib.omero.import_image import (
     Enumerations,
     ImageDescription,
     check_text,
+    delete_objects,
     image_object,
     map_annotation,
     raw_planes,
@@ -138,7 +139,7 @@ def import_plate(
         known before anything is made.
     """
     _check(plate, mode)
-    _check_rights(gateway, plate)
+    check_rights(gateway, plate.source_plate, plate.screen)
     digest = plate.digest()
     plate_id, done, others = _find_or_make_plate(gateway, plate, digest, replace)
     if not done:
@@ -223,10 +224,7 @@ def delete_plate(gateway: "BlitzGateway", plate_id: int) -> None:
     found = rows(gateway, "select p.externalIdentifier from Plate p where p.id = :id", id=plate_id)
     if not found or not (found[0][0] or "").startswith(KEY_PREFIX):
         raise InputError(f"OMERO plate {plate_id} was not made by Poolscope: it is not deleted.")
-    handle = gateway.deleteObjects(
-        "Plate", [plate_id], deleteAnns=True, deleteChildren=True, wait=True
-    )
-    handle.close()
+    delete_objects(gateway, "Plate", [plate_id])
     if rows(gateway, "select p.id from Plate p where p.id = :id", id=plate_id):
         raise NoPermission(f"OMERO did not delete plate {plate_id}: ask its owner.")
 
@@ -275,30 +273,36 @@ def _check(plate: PlateImport, mode: Mode) -> None:
             raise InputError(f"The table {path} does not exist.")
 
 
-def _check_rights(gateway: "BlitzGateway", plate: PlateImport) -> None:
-    """Refuse before anything is made what the server would refuse later."""
+def check_rights(
+    gateway: "BlitzGateway", source_plate: int | None, screen: str | int | None
+) -> None:
+    """Refuse before anything is made what the server would refuse later.
+
+    Raises `NoPermission` when the user may not annotate the source plate or put
+    plates into the screen, and `InputError` when the source is in another group.
+    """
     user = gateway.getUser().getName()
-    if plate.source_plate is not None:
-        source = object_by_number(gateway, "Plate", plate.source_plate)
+    if source_plate is not None:
+        source = object_by_number(gateway, "Plate", source_plate)
         if source is None:
             raise NoPermission(
-                f"OMERO has no plate {plate.source_plate}, or user {user} may not read it."
+                f"OMERO has no plate {source_plate}, or user {user} may not read it."
             )
         if not source.canAnnotate():
             raise NoPermission(
-                f"User {user} may not annotate the source plate {plate.source_plate} "
+                f"User {user} may not annotate the source plate {source_plate} "
                 f"({source.getName()}): ask its owner."
             )
         if source.getDetails().getGroup().getId() != group_id(gateway):
             raise InputError(
-                f"The source plate {plate.source_plate} is in the OMERO group "
+                f"The source plate {source_plate} is in the OMERO group "
                 f"{source.getDetails().getGroup().getName()}, and links do not cross groups: set "
                 "OMERO_GROUP to it."
             )
-    if isinstance(plate.screen, int):
-        screen = object_by_number(gateway, "Screen", plate.screen)
-        if screen is None or not screen.canLink():
-            raise NoPermission(f"User {user} may not put plates into the screen {plate.screen}.")
+    if isinstance(screen, int):
+        found = object_by_number(gateway, "Screen", screen)
+        if found is None or not found.canLink():
+            raise NoPermission(f"User {user} may not put plates into the screen {screen}.")
 
 
 def object_by_number(gateway: "BlitzGateway", kind: str, number: int) -> object:
@@ -401,12 +405,12 @@ def _import_wells(gateway: "BlitzGateway", plate: PlateImport, plate_id: int, mo
         if status == COMPLETE:
             continue
         missing = [entry for entry in entries if entry.image.name not in pixels]
-        at_once = mode == "register" and len(missing) == len(entries) <= FIELDS_IN_A_CALL
-        for batch in batches(missing, FIELDS_IN_A_CALL):
-            well_id, saved = saver(well, well_id, batch, COMPLETE if at_once else IMPORTING)
-            pixels |= saved
-        if at_once:
+        if mode == "register" and len(missing) == len(entries) <= FIELDS_IN_A_CALL:
+            saver.save_complete(well, entries)
             continue
+        for batch in batches(missing, FIELDS_IN_A_CALL):
+            well_id, saved = saver(well, well_id, batch)
+            pixels |= saved
         if mode == "upload":
             n_sent = int(status.removeprefix(IMPORTING) or 0)
             for number, entry in enumerate(entries[n_sent:], n_sent + 1):
@@ -428,10 +432,7 @@ def _delete_twins(gateway: "BlitzGateway", plate_id: int) -> None:
         wells[row, column].append((status != COMPLETE, number))
     twins = [number for found in wells.values() for _, number in sorted(found)[1:]]
     if twins:
-        handle = gateway.deleteObjects(
-            "Well", twins, deleteAnns=True, deleteChildren=True, wait=True
-        )
-        handle.close()
+        delete_objects(gateway, "Well", twins)
 
 
 def _by_well(images: Sequence[FieldImage]) -> Iterator[tuple[str, list[FieldImage]]]:
@@ -450,30 +451,37 @@ class _FieldSaver:
         query = "select a.name, a.id from PlateAcquisition a where a.plate.id = :plate"
         self.acquisitions = dict(rows(gateway, query, plate=plate_id))
 
+    def save_complete(self, well: str, entries: Sequence[FieldImage]) -> None:
+        """Save a well with all its fields, of which no plane is to be sent.
+
+        Nothing of it comes back: to read the answer costs as much as to ask.
+        """
+        made = self._well(well, entries, COMPLETE)
+        self.gateway.getUpdateService().saveObject(made, writing(self.gateway))
+
     def __call__(
-        self, well: str, well_id: int | None, entries: Sequence[FieldImage], status: str
+        self, well: str, well_id: int | None, entries: Sequence[FieldImage]
     ) -> tuple[int, dict[str, int]]:
         """Save all of `entries` or none; returns the well and the numbers of pixels by image.
 
-        A well without a number is made with them, and gets the status.
+        A well without a number is made with them.
         """
         import omero.model
 
         update, context = self.gateway.getUpdateService(), writing(self.gateway)
-        samples = [self._sample(entry) for entry in entries]
         if well_id is None:
-            made = self._well(well, status)
-            made.addAllWellSampleSet(samples)
+            made = self._well(well, entries, IMPORTING)
             saved = update.saveAndReturnObject(made, context)
             well_id, found = saved.id.val, saved.copyWellSamples()
         else:
+            samples = [self._sample(entry) for entry in entries]
             for sample in samples:
                 sample.setWell(omero.model.WellI(well_id, False))
             found = update.saveAndReturnArray(samples, context)
         images = [sample.getImage() for sample in found]
         return well_id, {image.name.val: image.getPixels(0).id.val for image in images}
 
-    def _well(self, name: str, status: str) -> "WellI":
+    def _well(self, name: str, entries: Sequence[FieldImage], status: str) -> "WellI":
         import omero.model
         from omero.rtypes import rint, rstring
 
@@ -484,6 +492,7 @@ class _FieldSaver:
         well.setColumn(rint(column))
         well.setExternalIdentifier(rstring(name))
         well.setStatus(rstring(status))
+        well.addAllWellSampleSet([self._sample(entry) for entry in entries])
         return well
 
     def _sample(self, entry: FieldImage) -> "WellSampleI":

@@ -3,12 +3,20 @@
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lib.omero.import_plate import object_by_number, well_name
-from lib.omero.local_backend import Location, OMEROLocalBackend, fileset_locations
+from lib.omero.local_backend import (
+    FilesetPart,
+    Location,
+    OMEROLocalBackend,
+    fileset_locations,
+    fileset_parts,
+    store_location,
+)
 from lib.omero.paths import PathRefused, ServerDisk
 from lib.omero.queries import (
     OmeroImage,
@@ -167,19 +175,23 @@ def _locate(
 ) -> dict[int, Location]:
     """Files of those images that have one here which is read like any other file."""
     roots = repository_roots(gateway)
-    filesets = fileset_files(gateway, [i.fileset_id for i in images if i.fileset_id is not None])
+    files = fileset_files(gateway, [i.fileset_id for i in images if i.fileset_id is not None])
+    filesets: dict[int | None, list[OmeroImage]] = defaultdict(list)
     found: dict[int, Location] = {}
     for image in images:
-        try:
-            if image.store_folder is not None:
-                found[image.id] = Location("ngff", disk.locate(image.store_folder))
-            elif image.fileset_id is not None:
-                files = filesets.get(image.fileset_id, [])
-                locations = fileset_locations(files, image.series, roots, disk)
-                if len(locations) == 1:
-                    found[image.id] = locations[0]
-        except PathRefused:
-            continue  # it is fetched, which says why if that fails too
+        if image.store_folder is None:
+            filesets[image.fileset_id].append(image)
+            continue
+        with suppress(PathRefused):  # it is fetched, which says why if that fails too
+            found[image.id] = store_location(image.store_folder, disk)
+    filesets.pop(None, None)
+    for number, own in filesets.items():
+        parts: list[FilesetPart] = []
+        with suppress(PathRefused):
+            parts = fileset_parts(files.get(number, []), roots, disk)
+        for image in own if len(parts) == 1 else ():
+            with suppress(PathRefused):
+                (found[image.id],) = fileset_locations(parts, image.series, disk)
     return found
 
 

@@ -201,13 +201,14 @@ class OMEROLocalBackend:
             return []
         if image.store_folder is None:
             raise PathRefused(f"Its store {image.store} is in an object store, not on a disk.")
-        return [Location("ngff", self.disk.locate(image.store_folder))]
+        return [store_location(image.store_folder, self.disk)]
 
     def _fileset(self, image: OmeroImage) -> list[Location]:
         if image.fileset_id is None:
             return []
         files = fileset_files(self.gateway, [image.fileset_id]).get(image.fileset_id, [])
-        return fileset_locations(files, image.series, self._roots, self.disk)
+        parts = fileset_parts(files, self._roots, self.disk)
+        return fileset_locations(parts, image.series, self.disk)
 
     def _raw_pixels(self, image: OmeroImage) -> list[Location]:
         if image.store is not None or image.fileset_id is not None:
@@ -288,12 +289,33 @@ class OMEROLocalBackend:
         return found
 
 
-def fileset_locations(
-    files: Sequence[tuple[str, str, str]], series: int, roots: Mapping[str, str], disk: ServerDisk
-) -> list[Location]:
-    """The files of a fileset that can hold an image, in their order.
+def store_location(server_path: str, disk: ServerDisk) -> Location:
+    """A registered OME-Zarr, by its path on the server."""
+    store = disk.locate(server_path)
+    disk.check_links(store)
+    return Location("ngff", store)
 
-    An OME-Zarr counts once, by its folder; of a plate, the field that the series means.
+
+@dataclass(frozen=True)
+class FilesetPart:
+    """A file of a fileset on this machine, or an OME-Zarr, which counts once, by its folder.
+
+    Attributes
+    ----------
+    fields : paths of its images, of an OME-Zarr plate.
+    """
+
+    path: Path
+    is_store: bool
+    fields: tuple[str, ...] = ()
+
+
+def fileset_parts(
+    files: Sequence[tuple[str, str, str]], roots: Mapping[str, str], disk: ServerDisk
+) -> list[FilesetPart]:
+    """What a fileset consists of, in its order.
+
+    Raises `PathRefused` when one of the files may not be read, or is not there.
     """
     paths: dict[str, bool] = {}
     for folder, name, repository in files:
@@ -306,12 +328,23 @@ def fileset_locations(
     for path, is_store in paths.items():
         real = disk.locate(path)
         fields = plate_fields(real) if is_store else None
-        if fields is not None and series < len(fields):
+        found.append(FilesetPart(real, is_store, tuple(fields or ())))
+    return found
+
+
+def fileset_locations(
+    parts: Sequence[FilesetPart], series: int, disk: ServerDisk
+) -> list[Location]:
+    """Where the image `series` of a fileset can be: of a plate, in the field that it means."""
+    found = []
+    for part in parts:
+        path, position = part.path, series
+        if series < len(part.fields):
             # A field's name comes from a file: it is looked at like any other path.
-            inside = ServerDisk((real,)).locate(f"{real}/{fields[series]}")
-            found.append(Location("fileset", inside))
-        else:
-            found.append(Location("fileset", real, series))
+            path, position = ServerDisk((path,)).locate(f"{path}/{part.fields[series]}"), 0
+        if part.is_store:
+            disk.check_links(path)
+        found.append(Location("fileset", path, position))
     return found
 
 

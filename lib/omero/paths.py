@@ -7,7 +7,7 @@ inside a folder that the site has allowed.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -51,18 +51,34 @@ class ServerDisk:
         Raises `PathRefused` when the path is relative, has `..` in it, does not
         exist here, or leads outside of `roots`.
         """
-        host = self._mounted(_checked(server_path))
+        return self._allowed(self._mounted(_checked(server_path)), server_path)
+
+    def check_links(self, store: Path) -> None:
+        """Look at the links inside a store of this machine: a chunk may be one.
+
+        An import by links makes a link of every file, so they are not forbidden.
+        Raises `PathRefused` when one leads outside of `roots`, nowhere, or to a folder.
+        """
         try:
-            real = Path(os.path.realpath(host, strict=True))
+            for link in _links(store):
+                if self._allowed(link, str(link)).is_dir():
+                    raise PathRefused(f"{link} is a link to a folder, which is not followed.")
+        except OSError as error:
+            raise PathRefused(f"The store {store} cannot be read: {error}.") from None
+
+    def _allowed(self, path: Path, name: str) -> Path:
+        """Where a path of this machine, called `name` in messages, really leads."""
+        try:
+            real = Path(os.path.realpath(path, strict=True))
         except OSError as error:
             raise PathRefused(
-                f"{server_path} is not there on this machine ({error.strerror}): is the server's "
+                f"{name} is not there on this machine ({error.strerror}): is the server's "
                 "disk mounted, and omero.mounts right?"
             ) from None
         if not any(real.is_relative_to(root) for root in self.roots):
-            leads = f" (it leads to {real})" if real != host else ""
+            leads = f" (it leads to {real})" if real != path else ""
             raise PathRefused(
-                f"{server_path}{leads} lies outside of the folders of omero.local_roots: "
+                f"{name}{leads} lies outside of the folders of omero.local_roots: "
                 "add its folder there if it may be read."
             )
         return real
@@ -107,6 +123,16 @@ def zarr_root(path: str) -> str | None:
         if part.lower().endswith(".zarr"):
             return str(PurePosixPath(*parts[: at + 1]))
     return None
+
+
+def _links(folder: str | os.PathLike) -> Iterator[Path]:
+    """Symbolic links under a folder; none of them is followed."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                yield Path(entry.path)
+            elif entry.is_dir():
+                yield from _links(entry.path)
 
 
 def _checked(server_path: str) -> PurePosixPath:

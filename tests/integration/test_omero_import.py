@@ -16,6 +16,7 @@ pytest.importorskip("omero.gateway", reason="omero-py is not installed: run `mak
 
 import zarr
 from omero_server.logins import account, variables
+from omero_server.wire import QUIET
 
 from lib.omero.connection import Account, LostSession, NoPermission, connect, work_connected
 from lib.omero.import_files import describe_file, describe_store
@@ -38,13 +39,20 @@ pytest_plugins = ["omero_server.fixtures"]
 CHANNELS = ["DAPI", "G"]
 WELLS = ("A1", "B3")
 FIELDS = 2
-# What a plate of these has, by type.
+# What a plate of these has, by type, and what one that is uploaded has besides.
 WHOLE = {
     "Plate": 1, "PlateAcquisition": 1, "Well": 2, "WellSample": 4, "Image": 4, "Pixels": 4,
     "Channel": 8, "LogicalChannel": 8, "StatsInfo": 8, "RenderingDef": 4, "ChannelBinding": 8,
     "QuantumDef": 4, "ScreenPlateLink": 1, "PlateAnnotationLink": 3, "MapAnnotation": 1,
     "FileAnnotation": 1, "OriginalFile": 1,
 }  # fmt: skip
+# What one has with all that an import can make: a screen and a tag of its own, masks, and a
+# source plate, which gets the map annotation and the tag too.
+EVERYTHING = WHOLE | {
+    "Screen": 1, "TagAnnotation": 1, "PlateAnnotationLink": 5, "Roi": 2, "Mask": 2,
+}  # fmt: skip
+STORES = {"upload": {}, "register": {"ExternalInfo": 4}}
+BOOKKEEPING = {"Event", "Session"}  # the server's own, by call and by login
 
 
 def coded(well: str, field: int) -> np.ndarray:
@@ -79,12 +87,36 @@ def small_plate(folder: Path, key: str, **changes) -> PlateImport:
 
 
 def counts(server) -> dict[str, int]:
-    found = server.do("count")
-    return {kind: found.get(kind, 0) for kind in WHOLE}
+    """How many objects of every type there are, but for those by which the server keeps books."""
+    return {kind: n for kind, n in server.do("count").items() if kind not in BOOKKEEPING}
 
 
-def plus(before: dict[str, int], plates: int) -> dict[str, int]:
-    return {kind: before[kind] + plates * WHOLE[kind] for kind in WHOLE}
+def plus(before: dict[str, int], plates: int, made: dict[str, int] = WHOLE) -> dict[str, int]:
+    return before | {kind: before.get(kind, 0) + plates * n for kind, n in made.items()}
+
+
+class Bringer:
+    """Imports plates into the test server or a real one, and removes them again."""
+
+    def __init__(self, gateway) -> None:
+        self.gateway, self._made = gateway, {}
+
+    def __call__(self, plan: PlateImport) -> dict:
+        receipt = import_plate(self.gateway, plan, "upload")
+        self._made[receipt["plate"]] = True
+        return receipt
+
+    def remove(self) -> None:
+        for number in self._made:
+            delete_plate(self.gateway, number)
+
+
+@pytest.fixture
+def bring(place):
+    with connect(place) as gateway:
+        bringer = Bringer(gateway)
+        yield bringer
+        bringer.remove()
 
 
 def test_a_plate_stands_as_it_was_planned(place, tmp_path):
@@ -129,14 +161,14 @@ def _check_image(image, planes):
     assert (dapi.getWindowStart(), dapi.getWindowEnd()) == (0, 65535)
 
 
-def test_ezomero_finds_the_wells_and_pixels(gateway, tmp_path):
+def test_ezomero_finds_the_wells_and_pixels(bring, tmp_path):
     ezomero = pytest.importorskip("ezomero", reason="ezomero is not installed")
-    receipt = import_plate(gateway, small_plate(tmp_path, "ezomero"), "upload")
-    assert sorted(ezomero.get_well_ids(gateway, plate=receipt["plate"])) == sorted(
+    receipt = bring(small_plate(tmp_path, "ezomero"))
+    assert sorted(ezomero.get_well_ids(bring.gateway, plate=receipt["plate"])) == sorted(
         receipt["wells"].values()
     )
     number = receipt["images"]["P-1_W-B3_T-1"]
-    _, image = ezomero.get_image(gateway, number)  # t, z, y, x, c
+    _, image = ezomero.get_image(bring.gateway, number)  # t, z, y, x, c
     assert (image == coded("B3", 1).transpose(0, 2, 3, 4, 1)).all()
 
 
@@ -156,6 +188,11 @@ def test_omero_cli_zarr_exports_the_plate(cli, gateway, tmp_path):
             attributes = field.attrs.get("ome", field.attrs)
             level = field[attributes["multiscales"][0]["datasets"][0]["path"]]
             assert (level[:] == coded(well, number)).all()
+
+
+def test_the_same_again_is_the_same_plate(bring, tmp_path):
+    plan = small_plate(tmp_path, "same")
+    assert bring(plan) == bring(plan)
 
 
 def test_a_second_import_makes_nothing(server, gateway, tmp_path):
@@ -217,7 +254,7 @@ def test_tags_may_come_later(server, gateway, tmp_path):
     before = counts(server)
     later = import_plate(gateway, small_plate(tmp_path, "tagged", tags=("late",)), "upload")
     assert (later["plate"], later["images"]) == (first["plate"], first["images"])
-    assert counts(server) == before | {"PlateAnnotationLink": before["PlateAnnotationLink"] + 1}
+    assert counts(server) == plus(before, 1, {"TagAnnotation": 1, "PlateAnnotationLink": 1})
     plate = gateway.getObject("Plate", later["plate"])
     assert "late" in [a.getValue() for a in plate.listAnnotations()]
 
@@ -234,7 +271,7 @@ def test_a_well_that_came_late_is_not_there_twice(server, tmp_path):
     with connect(account(server)) as gateway:
         ((number, _),) = incomplete_plates(gateway)
         late = [entry for entry in plan.images if entry.well == "A1"]
-        _FieldSaver(gateway, number)("A1", None, late, "importing")
+        _FieldSaver(gateway, number)("A1", None, late)
         receipt = import_plate(gateway, plan, "upload")
         _check_pixels(gateway, server, receipt)
     assert counts(server) == plus(before, 1)
@@ -267,11 +304,11 @@ def test_other_contents_need_leave_to_replace(server, gateway, tmp_path):
     assert server.do("orphans") == []
 
 
-def store(path: Path, planes: np.ndarray, factor: int = 2) -> Path:
-    """An OME-Zarr 0.4 of (C, Y, X) with two levels."""
+def store(path: Path, planes: np.ndarray) -> None:
+    """Write an OME-Zarr 0.4 of (C, Y, X) with two levels."""
     group = zarr.open_group(path, mode="w", zarr_format=2)
     group.create_array("0", data=planes, chunks=planes.shape)
-    small = planes[:, ::factor, ::factor]
+    small = planes[:, ::2, ::2]
     group.create_array("1", data=small, chunks=small.shape)
     space = {"type": "space", "unit": "micrometer"}
     axes = [{"name": "c", "type": "channel"}, {"name": "y"} | space, {"name": "x"} | space]
@@ -288,7 +325,6 @@ def store(path: Path, planes: np.ndarray, factor: int = 2) -> Path:
     ]
     group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
     group.attrs["omero"] = {"channels": channels}
-    return path
 
 
 def registered_plate(folder: Path, key: str) -> tuple[PlateImport, dict[str, np.ndarray]]:
@@ -297,7 +333,9 @@ def registered_plate(folder: Path, key: str) -> tuple[PlateImport, dict[str, np.
         for field in range(FIELDS):
             name = f"P-1_W-{well}_T-{field}"
             planes[name] = coded(well, field)[0, :, 0].copy()
-            path = store(folder / f"{name}.ome.zarr", planes[name])
+            path = folder / f"{name}.ome.zarr"
+            if not path.exists():
+                store(path, planes[name])
             images.append(FieldImage(describe_store(path, name), well, "aligned", path))
     return PlateImport(key, "P-1", tuple(images)), planes
 
@@ -352,7 +390,7 @@ def test_the_stores_of_a_run_are_registered(gateway, tmp_path):
     assert [c.getLabel() for c in aligned.getChannels()] == ["DAPI", "G", "T"]
 
 
-def test_labels_become_masks_up_to_a_cap(gateway, tmp_path):
+def test_labels_become_masks_up_to_a_cap(bring, tmp_path):
     labels = np.zeros((6, 5), np.int32)
     labels[:2, :2], labels[3, 4], labels[5, 0] = 1, 2, 3
     write_image(tmp_path / "cells.tiff", labels, "YX")
@@ -360,8 +398,8 @@ def test_labels_become_masks_up_to_a_cap(gateway, tmp_path):
     first, *others = plan.images
     masked = replace(first, masks=(("cells", tmp_path / "cells.tiff"),))
     plan = replace(plan, images=(masked, *others))
-    receipt = import_plate(gateway, plan, "upload")
-    found = gateway.getRoiService().findByImage(receipt["images"][first.image.name], None)
+    receipt = bring(plan)
+    found = bring.gateway.getRoiService().findByImage(receipt["images"][first.image.name], None)
     names = [roi.getName().val for roi in found.rois]
     assert names == ["cells 1", "cells 2"]
     (shape,) = found.rois[0].copyShapes()
@@ -369,11 +407,10 @@ def test_labels_become_masks_up_to_a_cap(gateway, tmp_path):
     assert np.unpackbits(np.frombuffer(shape.getBytes(), np.uint8))[:4].tolist() == [1, 1, 1, 1]
 
 
-def test_the_source_plate_gets_the_annotation_and_the_tags(gateway, tmp_path):
-    source = import_plate(gateway, small_plate(tmp_path, "source", tags=()), "upload")["plate"]
-    plan = small_plate(tmp_path, "of source", source_plate=source)
-    receipt = import_plate(gateway, plan, "upload")
-    annotations = list(gateway.getObject("Plate", source).listAnnotations())
+def test_the_source_plate_gets_the_annotation_and_the_tags(bring, tmp_path):
+    source = bring(small_plate(tmp_path, "source", tags=()))["plate"]
+    receipt = bring(small_plate(tmp_path, "of source", source_plate=source))
+    annotations = list(bring.gateway.getObject("Plate", source).listAnnotations())
     tags = [a.getValue() for a in annotations if type(a).__name__ == "TagAnnotationWrapper"]
     assert tags == ["ops"]
     pairs = [dict(a.getValue()) for a in annotations if type(a).__name__ == "MapAnnotationWrapper"]
@@ -439,33 +476,67 @@ def test_a_plate_of_somebody_else_is_not_cleaned(gateway):
     gateway.deleteObjects("Plate", [number], wait=True)
 
 
-def test_dropped_connections_leave_no_trace(server, tmp_path):
-    """46 imports, each broken off at a random call, before or after its work was done."""
-    rng = np.random.default_rng(3)
-    warm = small_plate(tmp_path, "warm")  # makes the screen and the tag
+def full_plate(folder: Path, key: str, mode: str, source: int) -> PlateImport:
+    """A plate that makes everything an import can make, in files under `folder`."""
+    plan = small_plate(folder, key, screen=key, tags=(key,), source_plate=source, mask_cap=2)
+    if mode == "register":
+        plan = replace(plan, images=registered_plate(folder, key)[0].images)
+    labels = folder / "cells.tiff"
+    if not labels.exists():
+        write_image(labels, np.arange(30, dtype=np.int32).reshape(6, 5), "YX")
+    first, *others = plan.images
+    return replace(plan, images=(replace(first, masks=(("cells", labels),)), *others))
+
+
+@pytest.fixture
+def source(server, tmp_path) -> int:
+    """A plate of raw images."""
     with connect(account(server)) as gateway:
-        server.do("clear")
-        import_plate(gateway, warm, "upload")
-    n_calls = _working_calls(server)
-    before, broken = counts(server), 0
-    for number in range(46):
-        plan = small_plate(tmp_path, f"dropped/{number}")
-        server.do("clear")
-        kind = ("drop_before", "drop_after")[number % 2]
-        server.do("fault", kind=kind, at=int(rng.integers(1, n_calls)))
-        try:
-            with connect(account(server)) as gateway:
-                import_plate(gateway, plan, "upload")
-        except LostSession:
-            broken += 1
-        with connect(account(server)) as gateway:
-            receipt = import_plate(gateway, plan, "upload")
-            assert incomplete_plates(gateway) == []
-            assert len(receipt["images"]) == 4
-            _check_pixels(gateway, server, receipt)
-    assert broken == 46
-    assert counts(server) == plus(before, 46)
+        plan = small_plate(tmp_path, f"source of {tmp_path.name}", screen=None, tags=())
+        return import_plate(gateway, plan, "upload")["plate"]
+
+
+@pytest.mark.parametrize("mode", ["upload", "register"])
+def test_dropped_connections_leave_no_trace(server, source, tmp_path, mode):
+    """25 imports, each broken off at a random call, before or after its work was done.
+
+    The next attempt may break off too; the one after that has to make up for all.
+    """
+    rng = np.random.default_rng(3)
+    before = counts(server)
+    n_calls = _working_calls(server, full_plate(tmp_path, f"whole {mode}", mode, source), mode)
+    made = EVERYTHING | STORES[mode]
+    assert counts(server) == plus(before, 1, made)
+    before, broken = counts(server), []
+    for number in range(25):
+        plan = full_plate(tmp_path, f"dropped {mode}/{number}", mode, source)
+        for kind in rng.permutation(["drop_before", "drop_after"]):
+            server.do("clear")
+            server.do("fault", kind=str(kind), at=int(rng.integers(1, n_calls)))
+            try:
+                with connect(account(server)) as gateway:
+                    import_plate(gateway, plan, mode)
+            except LostSession:
+                broken.append(number)
+        _check_resumed(server, plan, mode)
+    assert set(broken) == set(range(25))
+    assert len(broken) > 25
+    assert counts(server) == plus(before, 25, made)
     assert server.do("orphans") == []
+
+
+def _check_resumed(server, plan: PlateImport, mode: str) -> None:
+    """Import again what broke off: then nothing is missing, and no plate is left unfinished."""
+    server.do("clear")
+    with connect(account(server)) as gateway:
+        receipt = import_plate(gateway, plan, mode)
+        assert incomplete_plates(gateway) == []
+        assert set(receipt["images"]) == {entry.image.name for entry in plan.images}
+        plate = gateway.getObject("Plate", receipt["plate"])
+        (file,) = [a for a in plate.listAnnotations() if hasattr(a, "getFileInChunks")]
+        assert b"".join(file.getFileInChunks()) == plan.tables[0].read_bytes()
+        if mode == "upload":
+            _check_pixels(gateway, server, receipt)
 
 
 def _check_pixels(gateway, server, receipt) -> None:
@@ -478,27 +549,25 @@ def _check_pixels(gateway, server, receipt) -> None:
                 assert (backend.load(number, time=time_point) == planes.swapaxes(0, 1)).all()
 
 
-def _working_calls(server) -> int:
-    """Calls of one import, as faults count them."""
-    quiet = {
-        "createSession", "destroySession", "getServerProxy", "getClientProxy", "addProxies",
-        "getCategoryForClient", "setCallback", "detachOnDestroy", "closeOnDestroy", "getSession",
-        "keepAlive", "keepAllAlive", "closeSession", "getSessionTimeout", "getACMTimeout",
-        "refreshSession", "getReferenceCount",
-    }  # fmt: skip
+def _working_calls(server, plan: PlateImport, mode: str) -> int:
+    """Import a plate; returns the number of calls, as faults count them."""
+    with connect(account(server)) as gateway:
+        server.do("clear")
+        import_plate(gateway, plan, mode)
     calls = server.do("report")["calls"]
-    return sum(number for name, number in calls.items() if name not in quiet)
+    return sum(number for name, number in calls.items() if name not in QUIET)
 
 
-def import_in_a_process(folder: str, key: str, port: str) -> None:
+def import_in_a_process(folder: str, key: str, mode: str, source: str, port: str) -> None:
     """What `test_killed_imports_leave_no_trace` kills."""
     login = Account("127.0.0.1", int(port), None, "alice", os.environ["OMERO_PASSWORD"])
     with connect(login) as gateway:
-        import_plate(gateway, small_plate(Path(folder), key), "upload")
+        import_plate(gateway, full_plate(Path(folder), key, mode, int(source)), mode)
 
 
-def test_killed_imports_leave_no_trace(server, tmp_path):
-    """4 processes killed at a random call of an import, before or after its work was done."""
+@pytest.mark.parametrize("mode", ["upload", "register"])
+def test_killed_imports_leave_no_trace(server, source, tmp_path, mode):
+    """2 processes killed at a random call of an import, before or after its work was done."""
     rng = np.random.default_rng(4)
     tests, repository = Path(__file__).parents[1], Path(__file__).parents[2]
     code = (
@@ -509,34 +578,27 @@ def test_killed_imports_leave_no_trace(server, tmp_path):
         "PYTHONPATH": f"{tests}:{repository}",
         "OMERO_PASSWORD": server.users["alice"]["password"],
     }
-    with connect(account(server)) as gateway:
+    n_calls = _working_calls(server, full_plate(tmp_path, f"not killed {mode}", mode, source), mode)
+    before = counts(server)
+    for number, kind in enumerate(("hold_before", "hold_after")):
+        key = f"killed {mode}/{number}"
         server.do("clear")
-        import_plate(gateway, small_plate(tmp_path, "warm too"), "upload")
-    n_calls, before = _working_calls(server), counts(server)
-    for number in range(4):
-        key = f"killed/{number}"
-        server.do("clear")
-        kind = ("hold_before", "hold_after")[number % 2]
         at = int(rng.integers(1, n_calls))
         server.do("fault", kind=kind, at=at)
-        command = [sys.executable, "-c", code, str(tmp_path), key, str(server.port)]
-        process = subprocess.Popen(command, env=environ)
+        arguments = [str(tmp_path), key, mode, str(source), str(server.port)]
+        process = subprocess.Popen([sys.executable, "-c", code, *arguments], env=environ)
         while server.do("report")["faults"][0]["seen"] < at:
             assert process.poll() is None
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        server.do("clear")
-        with connect(account(server)) as gateway:
-            receipt = import_plate(gateway, small_plate(tmp_path, key), "upload")
-            assert incomplete_plates(gateway) == []
-            _check_pixels(gateway, server, receipt)
-    assert counts(server) == plus(before, 4)
+        _check_resumed(server, full_plate(tmp_path, key, mode, source), mode)
+    assert counts(server) == plus(before, 2, EVERYTHING | STORES[mode])
     assert server.do("orphans") == []
 
 
-def test_a_receipt_is_json(gateway, tmp_path):
-    receipt = import_plate(gateway, small_plate(tmp_path, "receipt"), "upload")
+def test_a_receipt_is_json(bring, tmp_path):
+    receipt = bring(small_plate(tmp_path, "receipt"))
     write_receipt(tmp_path / "omero/P-1__receipt.json", receipt)
     assert json.loads((tmp_path / "omero/P-1__receipt.json").read_text()) == receipt
 
@@ -562,14 +624,14 @@ def test_a_name_given_twice_is_told(gateway, tmp_path):
         import_plate(gateway, replace(plan, images=(*plan.images, plan.images[0])), "upload")
 
 
-def test_a_window_that_is_given_is_kept(gateway, tmp_path):
+def test_a_window_that_is_given_is_kept(bring, tmp_path):
     plan = small_plate(tmp_path, "windows")
     styles = (ChannelStyle("DAPI", "00FFFF", (5, 50)), ChannelStyle("G", "FF0000", (6, 60)))
     images = tuple(
         replace(entry, image=replace(entry.image, channels=styles)) for entry in plan.images
     )
-    receipt = import_plate(gateway, replace(plan, images=images), "upload")
-    image = gateway.getObject("Image", receipt["images"]["P-1_W-A1_T-0"])
+    receipt = bring(replace(plan, images=images))
+    image = bring.gateway.getObject("Image", receipt["images"]["P-1_W-A1_T-0"])
     shown = [(c.getColor().getHtml(), c.getWindowStart(), c.getWindowEnd()) for c in
              image.getChannels()]  # fmt: skip
     assert shown == [("00FFFF", 5, 50), ("FF0000", 6, 60)]

@@ -1,6 +1,5 @@
 """Images of a server read from its disk: what is read, what is refused, and what is moved."""
 
-import contextlib
 import os
 import time
 
@@ -144,6 +143,23 @@ def test_a_store_outside_of_the_roots_is_refused(gateway, backend, dataset, tmp_
             backend.load(number)
 
 
+def test_a_chunk_that_leads_out_of_the_roots_is_refused(gateway, backend, dataset, server):
+    image = pixels(2, 6, 5)
+    store = server.folder / "results" / "linked.ome.zarr"
+    group = zarr.open_group(store, mode="w", zarr_format=2)
+    group.create_array("0", data=image, chunks=(1, 6, 5), compressors=None)
+    axes = [{"name": name} for name in "cyx"]
+    group.attrs["multiscales"] = [{"axes": axes, "datasets": [{"path": "0"}], "version": "0.4"}]
+    number = register(gateway, dataset, image, str(store))
+    assert (backend.load(number) == image[None]).all()
+    secret = server.folder.parent / "secret.bin"
+    secret.write_bytes((store / "0" / "1.0.0").read_bytes())
+    (store / "0" / "1.0.0").unlink()
+    (store / "0" / "1.0.0").symlink_to(secret)
+    with pytest.raises(InputError, match=r"1\.0\.0 \(it leads to .*secret\.bin\) lies outside"):
+        backend.load(number)
+
+
 def register(gateway, dataset, image, store):
     """Register a store as an image of a dataset."""
     import omero.model
@@ -173,6 +189,32 @@ def test_a_series_is_the_image_of_that_number_in_the_file(backend, dataset, serv
     number = bare_image(backend, dataset, (1, 6, 5))
     server.do("fileset", image=number, files=[["series/", "two.ome.tiff"]], series=1)
     assert (backend.load(number) == images[1][None]).all()
+
+
+def test_a_series_of_a_plate_of_stores_is_the_field_of_that_number(backend, dataset, server):
+    store = server.folder / "ManagedRepository/plates/p.ome.zarr"
+    group = zarr.open_group(store, mode="w", zarr_format=2)
+    wells = {"A/1": ["0", "1"], "B/3": ["0"]}
+    group.attrs["plate"] = {"wells": [{"path": path} for path in wells]}
+    images = []
+    for well, fields in wells.items():
+        part = group.create_group(well)
+        part.attrs["well"] = {"images": [{"path": path} for path in fields]}
+        for path in fields:
+            images.append(pixels(2, 6, 5))
+            field = part.create_group(path)
+            field.create_array("0", data=images[-1], chunks=(1, 6, 5))
+            axes = [{"name": name} for name in "cyx"]
+            level = {"axes": axes, "datasets": [{"path": "0"}], "version": "0.4"}
+            field.attrs["multiscales"] = [level]
+    files = [["plates/p.ome.zarr/", ".zattrs"], ["plates/p.ome.zarr/A/1/0/0/", "0.0.0"]]
+    for series, image in enumerate(images):
+        number = bare_image(backend, dataset, (1, 2, 6, 5))
+        server.do("fileset", image=number, files=files, series=series)
+        assert (backend.load(number) == image[None]).all()
+    server.do("fileset", image=number, files=files, series=3)
+    with pytest.raises(InputError, match=r"p\.ome\.zarr"):
+        backend.load(number)
 
 
 @pytest.mark.parametrize("image", [pixels(2, 6, 4), pixels(3, 6, 5), np.zeros((2, 6, 5), np.uint8)])
@@ -484,6 +526,30 @@ def test_the_command_line_lists_a_plate(server, plate, tmp_path, monkeypatch, ca
     said = capsys.readouterr()
     assert "refuses user alice" in said.err
     assert "wrong-secret" not in said.err + said.out
-    with contextlib.suppress(SystemExit):
-        main([*arguments, "--password", "x"])
-    assert "unrecognized arguments: --password" in capsys.readouterr().err
+    for wrong, words in (
+        (["--password", "x"], "unrecognized arguments: --password"),
+        (["--mount", "/OMERO"], "/OMERO is not of the form /OMERO=/mnt/omero"),
+    ):
+        with pytest.raises(SystemExit):
+            main([*arguments, *wrong])
+        assert words in capsys.readouterr().err
+
+
+def test_the_command_line_tries_a_login(server, plate, tmp_path, monkeypatch, capsys):
+    from lib.omero.__main__ import main
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, value in variables(server, "bob").items():
+        monkeypatch.setenv(name, value)
+    server.do("clear")
+    assert main(["check"]) == 0
+    place = f"OMERO at {server.host}:{server.port}"
+    assert capsys.readouterr().out == f"{place}: user bob, group lab\n"
+    assert main(["check", "--plate", str(plate[0])]) == 1
+    assert f"User bob may not annotate the source plate {plate[0]}" in capsys.readouterr().err
+    assert main(["check", "--screen", "4711"]) == 1
+    assert "User bob may not put plates into the screen 4711" in capsys.readouterr().err
+    assert not {"saveObject", "saveAndReturnObject"} & set(server.do("report")["calls"])
+    monkeypatch.setenv("OMERO_PASSWORD", "wrong-secret")
+    assert main(["check"]) == 1
+    assert "refuses user bob" in capsys.readouterr().err

@@ -268,11 +268,27 @@ def test_what_cannot_be_fetched_is_told(listed):
     assert "Traceback" not in done.stdout
 
 
-def test_a_wrong_password_is_told_and_leaves_no_receipt(copy, monkeypatch):
-    monkeypatch.setenv("OMERO_PASSWORD", "wrong")
+def test_a_wrong_login_is_told_before_any_job(copy, monkeypatch):
+    monkeypatch.setenv("OMERO_PASSWORD", "guessed-badly")
+    shutil.rmtree(copy.results / "logs")
     (copy.results / RECEIPT).unlink()
+    assert copy.plan("all_omero") == {Job("import_omero", "1")}  # without the server
     done = copy.call("all_omero", "--cores", "1")
     assert done.returncode != 0
+    assert "Error: OMERO at 127.0.0.1:" in done.stdout
     assert "refuses user alice: check user name, password and group" in done.stdout
-    assert "wrong" not in (copy.results / "logs/import_omero/P-1.log").read_text()
+    assert "Traceback" not in done.stdout
+    assert "guessed-badly" not in done.stdout
+    assert not (copy.results / "logs").exists()
     assert not (copy.results / RECEIPT).exists()
+    # A run that has nothing to do with OMERO does not ask it, and nothing stayed locked.
+    copy.run("cleanup_omezarr_sbs")
+
+
+def test_a_missing_right_is_told_before_any_job(copy):
+    shutil.rmtree(copy.results / "logs")
+    copy.configure(omero={"source_plates": {"1": 4711}})
+    done = copy.call("all_omero", "--cores", "1")
+    assert done.returncode != 0
+    assert "Error: OMERO has no plate 4711, or user alice may not read it." in done.stdout
+    assert not (copy.results / "logs").exists()

@@ -3,13 +3,14 @@
 `python tests/omero_server/demo.py FOLDER` simulates a small screen, has OMERO's
 own client upload its tiles as a plate, lists that plate as a sample sheet, runs
 the workflow, which fetches the tiles and imports two stages and the tables, and
-reads all of it back.
+reads all of it back by clients that are not ours.
 """
 
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ if __name__ == "__main__":
     sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
 
 from lib.omero.connection import connect  # noqa: E402
+from lib.omero.import_image import NAMESPACE  # noqa: E402
 from lib.omero.inventory import inventory, write_sheets  # noqa: E402
 from lib.omero.paths import ServerDisk  # noqa: E402
 from lib.shared import layout  # noqa: E402
@@ -28,12 +30,22 @@ from lib.shared.image_io import read_image  # noqa: E402
 from lib.shared.samples import read_sbs_samples  # noqa: E402
 from lib.simulate.parameters import PRESETS  # noqa: E402
 from lib.simulate.screen import simulate_screen  # noqa: E402
+from omero_server.command import OmeroCommand  # noqa: E402
 from omero_server.logins import account, variables  # noqa: E402
 from omero_server.process import ServerProcess  # noqa: E402
 
 SCREEN = replace(
     PRESETS["tiny"], wells=("A1", "B2"), tiles=2, cycles=3, guides=4, phenotype=False, seed=1
 )
+CHANNELS = ("DAPI", "G", "T", "A", "C")
+TAGS = ["optical pooled screen"]
+WHERE = """\nThe test server has stopped. What it left:
+  sample sheet of the plate   {sheet}
+  config of the screen        {config}
+  ids of all that was made    {receipt}
+  results, as imported        {folder}/results
+  the plate, as omero-cli-zarr exported it again   {folder}/exported
+The same with an OMERO of your own: docs/omero.md"""
 
 
 def run(folder: Path, say=lambda line: None) -> dict:
@@ -44,24 +56,28 @@ def run(folder: Path, say=lambda line: None) -> dict:
     server = ServerProcess(folder / "server")
     try:
         source = upload_raw(server, folder / "microscope")
-        say(f"OMERO's own client uploaded the raw tiles: plate {source}")
+        say(f"OMERO's own client has uploaded the raw tiles as plate {source} of a test server.")
         sheet = list_plate(server, source, folder)
-        say(f"listed: {sheet}")
+        say("Poolscope has listed the plate as a sample sheet. The workflow runs (half a minute):")
         write_config(server, source, folder, sheet)
         server.do("clear")
         run_workflow(server, folder)
         sent = server.do("report")["pixel_bytes_out"]
-        say(f"ran the workflow, {sent} bytes of raw pixels over the connection: {folder}/results")
         assert sent == 0, "raw pixels did not come from the server's disk"
+        say("  raw tiles read from the server's disk, 0 bytes of them over the connection;")
         assert "Nothing to be done" in run_workflow(server, folder)
         path = folder / "results" / layout.OMERO_RECEIPT.format(plate=source)
         receipt = json.loads(path.read_text())
-        say(f"imported, once: {path}")
-        say(check(server, receipt, folder / "results"))
+        images, tables = len(receipt["images"]), len(receipt["annotations"]["FileAnnotation"])
+        say(f"  imported once: plate {receipt['plate']}, {images} images, {tables} tables.")
+        say("Read back and found equal to the files on disk:")
+        for line in check(server, receipt, folder):
+            say(f"  {line}")
         problems = server.do("report")["problems"]
         assert not problems, problems
     finally:
         server.stop()
+    say(WHERE.format(sheet=sheet, config=folder / "config.yml", receipt=path, folder=folder))
     return receipt
 
 
@@ -123,7 +139,7 @@ def write_config(server: ServerProcess, source: int, folder: Path, sheet: Path) 
         "preprocess": {"sbs_samples_fp": str(sheet), "pixel_size_um": 0.5},
         "sbs": {
             "barcode_library_fp": str(folder / "microscope/barcode_library.tsv"),
-            "channel_names": ["DAPI", "G", "T", "A", "C"],
+            "channel_names": list(CHANNELS),
             "bases": ["G", "T", "A", "C"],
         },
         "omero": {
@@ -131,7 +147,7 @@ def write_config(server: ServerProcess, source: int, folder: Path, sheet: Path) 
             "stages": {"sbs": ["align_sbs", "segment_sbs"]},
             "labels": "image",
             "screen": "Poolscope demo",
-            "tags": ["optical pooled screen"],
+            "tags": TAGS,
             "source_plates": {str(source): source},
             "local_roots": [str(server.folder)],
         },
@@ -151,32 +167,107 @@ def run_workflow(server: ServerProcess, folder: Path) -> str:
     return done.stdout + done.stderr
 
 
-def check(server: ServerProcess, receipt: dict, results: Path) -> str:
-    """Read everything back by other clients than wrote it, and compare with the files."""
+def check(server: ServerProcess, receipt: dict, folder: Path) -> Iterator[str]:
+    """Read all back by other clients than wrote it, and compare; says what was found equal."""
     from omero.gateway import BlitzGateway
 
+    images = {name: stack_of(folder / "results", name) for name in receipt["images"]}
     conn = BlitzGateway("alice", "alice-secret", host=server.host, port=server.port, secure=True)
     assert conn.connect()
-    planes = 0
+    try:
+        yield f"BlitzGateway: {check_planes(conn, receipt, images)}"
+        yield f"BlitzGateway: {check_plate(conn, receipt, folder / 'results')}"
+        yield f"ezomero: {check_ezomero(conn, receipt, images)}"
+    finally:
+        conn.close()
+    yield f"omero-cli-zarr: {check_export(server, receipt, images, folder / 'exported')}"
+
+
+def stack_of(results: Path, name: str) -> np.ndarray:
+    """(T, C, Y, X) of the file that the server calls "sbs P-1_W-A1_T-0__aligned"."""
+    module, stem = name.split(" ")
+    image = read_image(results / module / "images" / f"{stem}.tiff")
+    return image[(np.newaxis,) * (4 - image.ndim)]
+
+
+def check_planes(conn, receipt: dict, images: dict) -> str:
+    """Every plane, and how each channel of the aligned images is shown."""
+    planes, windows = 0, None
     for name, number in receipt["images"].items():
-        image = read_image(results / "sbs/images" / f"{name.removeprefix('sbs ')}.tiff")
-        pixels = conn.getObject("Image", number).getPrimaryPixels()
-        image = image.reshape((-1, *image.shape[-3:]) if image.ndim > 2 else (1, 1, *image.shape))
-        for t, c in np.ndindex(image.shape[:2]):
-            assert (pixels.getPlane(0, c, t) == image[t, c]).all(), f"{name} differs"
+        shown, stack = conn.getObject("Image", number), images[name]
+        for t, c in np.ndindex(stack.shape[:2]):
+            plane = shown.getPrimaryPixels().getPlane(0, c, t)
+            assert (plane == stack[t, c]).all(), f"{name} differs"
             planes += 1
-    plate = conn.getObject("Plate", receipt["plate"])
-    grid = sorted(well.getWellPos() for well in plate.listChildren())
-    assert grid == sorted(SCREEN.wells), grid
-    aligned = conn.getObject("Image", next(iter(receipt["images"].values())))
-    assert [c.getLabel() for c in aligned.getChannels()] == ["DAPI", "G", "T", "A", "C"]
-    assert aligned.getChannels()[0].getColor().getHtml() == "0000FF"
+        if not name.endswith("__aligned"):
+            continue
+        channels = shown.getChannels()
+        assert [channel.getLabel() for channel in channels] == list(CHANNELS), name
+        assert [channel.getColor().getHtml() for channel in channels][:2] == ["0000FF", "00FF00"]
+        found = [(channel.getWindowStart(), channel.getWindowEnd()) for channel in channels]
+        # All fields are shown alike, by the first.
+        windows = windows or [tuple(np.percentile(plane, (1, 99.9))) for plane in stack[0]]
+        assert np.allclose(found, windows), f"windows of {name}: {found}"
+        assert np.isclose(shown.getPixelSizeX(), 0.5), name
+    return f"{planes} planes of {len(images)} images; channels, colours, windows, pixel size"
+
+
+def check_plate(conn, receipt: dict, results: Path) -> str:
+    """Grid, runs, positions, tables, provenance and tags."""
+    plate, source = (conn.getObject("Plate", receipt[key]) for key in ("plate", "source_plate"))
+    wells = {well.getWellPos(): well for well in plate.listChildren()}
+    assert sorted(wells) == sorted(SCREEN.wells), wells
+    runs = {run.getName() for run in plate.listPlateAcquisitions()}
+    assert runs == {"sbs aligned", "sbs nuclei", "sbs cells"}
+    for well in wells.values():
+        assert len(list(well.listChildren())) == SCREEN.tiles * len(runs)
     files = [a.getFile() for a in plate.listAnnotations() if hasattr(a, "getFileInChunks")]
+    assert files
     for file in files:
         (own,) = results.rglob(file.getName())
         assert b"".join(file.getFileInChunks()) == own.read_bytes(), f"{own} differs"
-    conn.close()
-    return f"read back, equal: {planes} planes, {len(files)} tables, wells {', '.join(grid)}"
+    for marked in (plate, source):
+        (pairs,) = [dict(a.getValue()) for a in marked.listAnnotations(NAMESPACE)]
+        assert pairs["results plate"] == str(receipt["plate"])
+        assert {"run", "version", "config_hash", "time", "input sbs_samples.tsv"} <= set(pairs)
+        tags = [a for a in marked.listAnnotations() if type(a).__name__ == "TagAnnotationWrapper"]
+        assert [tag.getValue() for tag in tags] == TAGS
+    return (
+        f"wells {', '.join(sorted(wells))}; {len(files)} tables; provenance and tags, at the "
+        "source plate too"
+    )
+
+
+def check_ezomero(conn, receipt: dict, images: dict) -> str:
+    """Whole stacks, in the order of axes that ezomero gives: T, Z, Y, X, C."""
+    import ezomero
+
+    wells = ezomero.get_well_ids(conn, plate=receipt["plate"])
+    assert sorted(wells) == sorted(receipt["wells"].values())
+    for name, number in receipt["images"].items():
+        _, pixels = ezomero.get_image(conn, number)
+        assert (pixels == images[name].transpose(0, 2, 3, 1)[:, np.newaxis]).all(), name
+    return f"{len(wells)} wells, {len(images)} whole stacks"
+
+
+def check_export(server: ServerProcess, receipt: dict, images: dict, home: Path) -> str:
+    """The plate as an OME-Zarr: every field is one of our images, each once."""
+    import zarr
+
+    home.mkdir()
+    OmeroCommand(server, home)("zarr", "export", f"Plate:{receipt['plate']}")
+    (path,) = home.glob("*.zarr")
+    exported = {}
+    for well in SCREEN.wells:
+        group = zarr.open_group(path / well[0] / well[1:], mode="r")
+        exported[well] = [np.squeeze(field["0"][:]) for _, field in group.groups()]
+    for name, stack in images.items():
+        (well,) = (well for well in exported if f"_W-{well}_" in name)
+        equal = [np.array_equal(field, stack.squeeze()) for field in exported[well]]
+        assert sum(equal) == 1, name
+        exported[well].pop(equal.index(True))
+    assert not any(exported.values())
+    return f"{len(images)} fields of the plate, exported as OME-Zarr"
 
 
 if __name__ == "__main__":

@@ -1,21 +1,21 @@
 """What tests need of an OMERO: the test server, or the one that POOLSCOPE_OMERO_HOST names."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 
 from lib.omero.connection import Account, connect
+from omero_server.command import OmeroCommand
 from omero_server.logins import account
 from omero_server.process import ServerProcess
 
-# The command refuses root, but only before this.
-RUN_CLI = "import sys; sys.argv[0] = 'omero'; from omero.cli import argv; sys.exit(argv())"
 REAL = os.environ.get("POOLSCOPE_OMERO_HOST")
 real = pytest.param(
     "real",
-    marks=pytest.mark.skipif(not REAL, reason="POOLSCOPE_OMERO_HOST names no real server"),
+    marks=[
+        pytest.mark.omero_real,
+        pytest.mark.skipif(not REAL, reason="POOLSCOPE_OMERO_HOST names no real server"),
+    ],
 )
 
 
@@ -32,22 +32,7 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="module")
 def cli(server, tmp_path_factory):
     """The `omero` command, logged in."""
-    home = tmp_path_factory.mktemp("home")
-    environ = os.environ | {
-        "HOME": str(home),
-        "OMERO_USERDIR": str(home),
-        "OMERO_PASSWORD": "alice-secret",
-    }
-
-    def run(*arguments):
-        command = [sys.executable, "-c", RUN_CLI, *arguments]
-        done = subprocess.run(command, env=environ, cwd=home, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    run("login", "-s", server.host, "-p", str(server.port), "-u", "alice")
-    run.home = home
-    return run
+    return OmeroCommand(server, tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(params=["double", real])

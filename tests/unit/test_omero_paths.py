@@ -74,6 +74,26 @@ def test_a_link_out_of_the_allowed_folders_is_refused_and_told(disk, tmp_path):
         disk.locate("/OMERO/ManagedRepository/folder/key")
 
 
+def test_links_inside_a_store_are_followed_up(disk, tmp_path):
+    chunks = tmp_path / "mnt/image.ome.zarr/0"
+    chunks.mkdir(parents=True)
+    (chunks / "0.0").symlink_to(tmp_path / "mnt/ManagedRepository/a.tiff")
+    disk.check_links(chunks.parent)
+    (chunks / "0.1").symlink_to(tmp_path / "secret/key")
+    with pytest.raises(PathRefused, match=r"0/0\.1 \(it leads to .*secret/key\) lies outside"):
+        disk.check_links(chunks.parent)
+    (chunks / "0.1").unlink()
+    (chunks / "0.1").symlink_to(tmp_path / "mnt/none")
+    with pytest.raises(PathRefused, match="is not there"):
+        disk.check_links(chunks.parent)
+    (chunks / "0.1").unlink()
+    (chunks.parent / "1").symlink_to(tmp_path / "mnt/ManagedRepository")
+    with pytest.raises(PathRefused, match="is a link to a folder"):
+        disk.check_links(chunks.parent)
+    with pytest.raises(PathRefused, match=r"a\.tiff cannot be read"):
+        disk.check_links(tmp_path / "mnt/ManagedRepository/a.tiff")
+
+
 def test_a_link_inside_the_allowed_folders_is_followed(disk, tmp_path):
     (tmp_path / "mnt/link.tiff").symlink_to(tmp_path / "mnt/ManagedRepository/a.tiff")
     assert disk.locate("/OMERO/link.tiff").name == "a.tiff"

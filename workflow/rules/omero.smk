@@ -1,4 +1,29 @@
 # Results into OMERO, and images that live only there out of it.
+
+
+# Once, in the process that starts the jobs, and not in a dry run: a wrong password, or a right
+# that is missing, is told before the first job, not by the import, which is the last of them.
+onstart:
+    talking = [
+        job
+        for job in workflow.dag.needrun_jobs()
+        if job.rule.name.startswith(("import_omero", "fetch_omero_image"))
+    ]
+    imports = [job for job in talking if job.rule.name == "import_omero"]
+    source_plates = config["omero"]["source_plates"]
+    numbers = [source_plates.get(job.wildcards.plate) for job in imports]
+    if talking:
+        from lib.omero.check import check_server
+
+        try:
+            check_server(
+                [number for number in numbers if number is not None],
+                config["omero"]["screen"] if imports else None,
+            )
+        except InputError as error:
+            sys.exit(f"\nError: {error}\n")
+
+
 # Jobs that talk to the server take a part of `omero_connections`, of which the profiles have few.
 rule import_omero:
     input:
