@@ -27,8 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        module = options.module or _module(options.results)
-        stage = _stage(module, options.stage)
+        module, stage = _choose_stage(options.results, options.module, options.stage)
         view = view_well(options.results, module, stage, options.plate, options.well, options.tile)
         napari = _import_napari()
     except InputError as error:
@@ -120,24 +119,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--plate", help="default: the only one")
     parser.add_argument("--well", help="default: the only one")
     parser.add_argument("--tile", nargs="+", help="only these tiles")
-    parser.add_argument("--module", choices=ALIGNED, help="default: sbs, where it has images")
+    parser.add_argument("--module", choices=ALIGNED, help="default: that of the stage, or sbs")
     parser.add_argument("--stage", help="stage to show; default: the aligned images")
     parser.add_argument("--color-reads", choices=get_args(ColorBy), default="base")
     parser.add_argument("--screenshot", type=Path, metavar="PNG", help="write this, and close")
     return parser
 
 
-def _module(results: Path) -> str:
+def _choose_stage(results: Path, module: str | None, stage: str | None) -> tuple[str, str]:
+    """Module and stage to show; either may be left out."""
     check_results(results)
-    return next((module for module in ALIGNED if (results / module).is_dir()), "sbs")
-
-
-def _stage(module: str, stage: str | None) -> str:
-    if stage is not None and stage not in OMEZARR[module]:
-        raise InputError(
-            f"There is no stage {stage} of {module}; there are {', '.join(OMEZARR[module])}."
-        )
-    return stage or ALIGNED[module]
+    if stage is None:
+        module = module or next((one for one in ALIGNED if (results / one).is_dir()), "sbs")
+        return module, ALIGNED[module]
+    among = [module] if module else list(ALIGNED)
+    for one in among:
+        if stage in OMEZARR[one]:
+            return one, stage
+    known = "; ".join(f"{', '.join(OMEZARR[one])} of {one}" for one in among)
+    raise InputError(f"There is no stage {stage}; there are {known}.")
 
 
 def _import_napari() -> Any:

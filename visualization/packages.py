@@ -44,16 +44,16 @@ def vizarr_script() -> Path:
 
 
 def install_vizarr(tarball: Path | None = None) -> Path:
-    """Put Vizarr into the cache, unless it is there; return its script.
+    """Put Vizarr into the cache; return its script.
 
     Parameters
     ----------
-    tarball : the package as a file; None downloads it.
+    tarball : the package as a file; None downloads it, unless it is there.
 
     Raises InputError where it cannot be had, or is not what it should be.
     """
     script = vizarr_script()
-    if not script.is_file():
+    if tarball is not None or not script.is_file():
         content = unpack_vizarr(_download() if tarball is None else _read(tarball))
         with atomic_path(script) as part:
             part.write_bytes(content)

@@ -15,7 +15,7 @@ STYLE = """
 :root { color-scheme: light dark; }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-table { border-collapse: collapse; }
+table { border-collapse: collapse; margin-bottom: 1rem; }
 th, td { text-align: left; padding: .25rem 1rem .25rem 0; border-bottom: 1px solid #8884; }
 th { font-size: .8rem; vertical-align: bottom; }
 .note { color: #888; }
@@ -112,25 +112,30 @@ def _wells(plate: str, stores: Stores) -> str:
 
 def _whole_plates(site: Site, stores: Stores) -> str:
     """Links to the stores that hold a whole plate."""
-    plates = {
-        folder
-        for images in stores.values()
-        for image in images
-        for folder in image.path.parents
-        if folder.name.endswith(STORE_SUFFIX)
-    }
-    links = [
-        _link(_vizarr(path, site.results), _store_name(path.name))
-        for path in sorted(plates, key=lambda path: natural_key(str(path)))
-    ]
-    return f"<p>Whole plate in Vizarr: {', '.join(links)}</p>" if links and site.vizarr else ""
+    rows = []
+    for (module, stage), images in stores.items():
+        plates = {
+            folder: image.cycle
+            for image in images
+            for folder in image.path.parents
+            if folder.name.endswith(STORE_SUFFIX)
+        }
+        if plates:
+            links = [
+                _link(_vizarr(path, site.results), f"cycle {plates[path]}")
+                if plates[path]
+                else _link(_vizarr(path, site.results), "all wells")
+                for path in sorted(plates, key=lambda path: natural_key(path.name))
+            ]
+            rows.append([f"{escape(module)}: {escape(stage)}", ", ".join(links)])
+    return _table(["whole plate", "in Vizarr"], rows) if rows and site.vizarr else ""
 
 
 def _name(image: TileImage) -> str:
-    if image.is_overview:
-        return "overview"
     parts = {"tile": image.tile, "cycle": image.cycle}
-    return escape(", ".join(f"{key} {value}" for key, value in parts.items() if value)) or "image"
+    words = ["overview"] * image.is_overview
+    words += [f"{key} {value}" for key, value in parts.items() if value]
+    return escape(", ".join(words)) or "image"
 
 
 def _vizarr(store: Path, results: Path) -> str:

@@ -59,6 +59,10 @@ POLICY = (
 )
 
 
+class IncompleteAddress(Exception):
+    """An address that does not say what to show."""
+
+
 class Server(ThreadingHTTPServer):
     """Serves one results folder on this machine's own address."""
 
@@ -122,7 +126,9 @@ class Handler(BaseHTTPRequestHandler):
                     self._neuroglancer(rest)
                 case _:
                     self._refuse(HTTPStatus.NOT_FOUND)
-        except (InputError, KeyError, FileNotFoundError, PermissionError) as error:
+        except IncompleteAddress as error:
+            self._refuse(HTTPStatus.BAD_REQUEST, str(error))
+        except (InputError, FileNotFoundError, PermissionError) as error:
             self._refuse(HTTPStatus.NOT_FOUND, str(error))
 
     do_HEAD = do_GET
@@ -137,7 +143,7 @@ class Handler(BaseHTTPRequestHandler):
         return f"http://{self.headers['Host']}/data/"
 
     def _well(self, query: Mapping[str, str]) -> None:
-        place = query["plate"], query["well"]
+        place = _asked(query, "plate", "well")
         stores = {
             stage: [image for image in images if (image.plate, image.well) == place]
             for stage, images in self.server.stores().items()
@@ -150,7 +156,7 @@ class Handler(BaseHTTPRequestHandler):
     def _vizarr(self, rest: str, query: Mapping[str, str]) -> None:
         dataset = rest.removeprefix(DATASETS)
         if rest == "":
-            self._send(HTML, vizarr_page(query["store"]))
+            self._send(HTML, vizarr_page(*_asked(query, "store")))
         elif rest == "index.js" and (script := vizarr_script()).is_file():
             self._send_file(script)
         elif rest == "jpx.js":
@@ -201,12 +207,12 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(b":\n\n")
 
     def _state(self, query: Mapping[str, str]) -> dict[str, Any]:
-        module, stage = query["module"], query["stage"]
+        module, stage, plate, well = _asked(query, "module", "stage", "plate", "well")
         if stage not in OMEZARR.get(module, ()):
             raise InputError(f"There is no stage {stage} of {module}.")
         images = stores_of_stage(self.server.results, module, stage)
         tiles = [query["tile"]] if "tile" in query else None
-        chosen = select_well(images, query["plate"], query["well"], tiles, f"the stores of {stage}")
+        chosen = select_well(images, plate, well, tiles, f"the stores of {stage}")
         if "cycle" in query:
             chosen = [image for image in chosen if image.cycle == query["cycle"]]
         return well_state(chosen, self.server.results, self._data)
@@ -271,6 +277,17 @@ class Handler(BaseHTTPRequestHandler):
         log.debug(format, *arguments)
 
 
+def _asked(query: Mapping[str, str], *keys: str) -> tuple[str, ...]:
+    """What an address says of `keys`, all of which it needs."""
+    missing = [key for key in keys if key not in query]
+    if missing:
+        raise IncompleteAddress(
+            f"This address does not say which {' and '.join(missing)} to show: "
+            "follow the links of the first page, /."
+        )
+    return tuple(query[key] for key in keys)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = _parser().parse_args(arguments)
@@ -281,6 +298,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    if not any(server.stores().values()):
+        log.warning(
+            "There are no OME-Zarr stores in %s yet: switch them on in the config by "
+            "all.omezarr_export_default: true, and run the workflow.",
+            options.results,
+        )
     try:
         install_vizarr()
     except InputError as error:

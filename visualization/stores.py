@@ -78,10 +78,15 @@ def images_of_stage(results: Path, module: str, stage: str) -> list[TileImage]:
 
 
 def check_results(results: Path) -> None:
-    """Raise InputError where there is no such folder."""
+    """Raise InputError where there is no such folder, or it is another."""
+    what = None
     if not results.is_dir():
+        what = "does not exist"
+    elif not any((results / module).is_dir() for module in CHECKPOINTS):
+        what = f"holds no results (none of the folders {', '.join(CHECKPOINTS)})"
+    if what:
         raise InputError(
-            f"The results folder {results} does not exist: give the folder that the config "
+            f"The results folder {results} {what}: give the folder that the config "
             "names as all.root_fp."
         )
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from lib.preprocess.readers import RawSource, raw_metadata, read_raw
 from lib.shared.errors import InputError
 from lib.shared.image_io import read_image, read_image_info, write_image
+from lib.shared.omezarr import pyramid
 from lib.shared.omezarr.axes import guess_axes
 from lib.shared.omezarr.colors import channel_colors
 from lib.shared.omezarr.pyramid import label_levels, mean_levels
@@ -96,11 +97,15 @@ def test_mean_levels_equal_a_slow_reference(dtype, shape, factor, count, seed):
             np.testing.assert_array_equal(level, expected)
 
 
-def test_large_images_have_the_same_means():
-    # More rows than are summed at a time, and an odd number of them.
-    image = RANDOM.integers(0, 65536, (2, 301, 202)).astype(np.uint16)
-    for number, level in enumerate(mean_levels(image, 2, 4), start=1):
-        np.testing.assert_array_equal(level, slow_mean_level(image, 2**number))
+@pytest.mark.parametrize("band", [1, 4000, 2**19])
+@pytest.mark.parametrize("factor", [2, 3])
+def test_large_images_have_the_same_means(monkeypatch, band, factor):
+    # More rows than are summed at a time, whatever their number, and planes at once.
+    monkeypatch.setattr(pyramid, "BAND", band)
+    image = RANDOM.integers(0, 65536, (2, 151, 102)).astype(np.uint16)
+    for pixels in (image, image[:, :, ::-1], image.astype(np.float32)):
+        for number, level in enumerate(mean_levels(pixels, factor, 4), start=1):
+            np.testing.assert_array_equal(level, slow_mean_level(pixels, factor**number))
 
 
 def test_a_hand_made_mean():

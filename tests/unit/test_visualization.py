@@ -189,7 +189,16 @@ def test_refusals_name_what_there_is(results):
     ("arguments", "words"),
     [
         (["nowhere"], "The results folder nowhere does not exist"),
-        ([".", "--stage", "align"], "There is no stage align of sbs; there are align_sbs, "),
+        (
+            [".", "--stage", "align"],
+            f"There is no stage align; there are {', '.join(OMEZARR['sbs'])} of sbs; "
+            f"{', '.join(OMEZARR['phenotype'])} of phenotype.",
+        ),
+        (
+            [".", "--module", "phenotype", "--stage", "align_sbs"],
+            "There is no stage align_sbs; there are apply_ic_field_phenotype, align_phenotype, ",
+        ),
+        ([".", "--stage", "align_phenotype"], "There are no images of align_phenotype in ."),
         ([".", "--module", "phenotype"], "There are no images of align_phenotype in ."),
         ([".", "--plate", "9"], "There is no plate 9 among images of align_sbs in .; there are 1."),
     ],

@@ -20,6 +20,7 @@ from lib.shared.layout import OMEZARR, SBS, plate_store
 from lib.shared.omezarr_utils import write_multiscale_omezarr
 from visualization import packages
 from visualization.packages import install_vizarr, unpack_vizarr, vizarr_script
+from visualization.pages import index_page, well_page
 from visualization.paths import file_in_store, parse_range
 from visualization.serve import Server, main
 from visualization.states import well_state
@@ -292,7 +293,21 @@ def test_pages_list_plates_wells_and_stages(server):
     assert "tile 0" in well and "tile 1" in well
     assert "python -m visualization.packages" in well  # no Vizarr is in the cache
     assert ask(server, "/well?plate=1&well=B9")[0] == 404
-    assert ask(server, "/well")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("address", "lacking"),
+    [
+        ("/well", "plate and well"),
+        ("/well?plate=1", "well"),
+        ("/vizarr/", "store"),
+        ("/neuroglancer/events/module%3Dsbs", "stage and plate and well"),
+    ],
+)
+def test_an_address_that_does_not_say_what_to_show(server, address, lacking):
+    status, _, content = ask(server, address)
+    assert status == 400
+    assert content.decode().startswith(f"This address does not say which {lacking} to show: ")
 
 
 def test_every_link_of_a_well_leads_somewhere(server, monkeypatch):
@@ -330,6 +345,27 @@ def first_event(server, shown):
     return event["s"]
 
 
+def test_a_plate_has_links_to_each_stage_and_cycle(tmp_path, monkeypatch):
+    write_vizarr(b"vizarr")
+    raw = OMEZARR["preprocess"]["convert_sbs"]
+    for template, cycles in ((ALIGNED, [""]), (raw, ["1", "2"])):
+        for cycle in cycles:
+            plate = tmp_path / plate_store(template).format(plate="1", cycle=cycle)
+            for image in ("0", "overview"):
+                (plate / "A/1" / image).mkdir(parents=True)
+                (plate / "A/1" / image / ".zgroup").write_text("{}")
+    with Server(tmp_path, port=0) as server:
+        stores = server.stores()
+        index = index_page(server.site, stores)
+        well = well_page(server.site, "1", "A1", stores)
+    address = '<a href="/vizarr/?store=sbs%2Fomezarr%2FP-1__aligned.ome.zarr">'
+    assert f"<td>sbs: align_sbs</td><td>{address}all wells</a></td>" in index
+    links = index.split("<td>preprocess: convert_sbs</td>")[1].split("</td>")[0]
+    assert ">cycle 1</a>, <a" in links and links.endswith(">cycle 2</a>")
+    # Two overviews of a stage are told from each other.
+    assert all(f"<td>overview, cycle {cycle}</td>" in well for cycle in (1, 2))
+
+
 def test_names_are_escaped(tmp_path):
     """Plates of others may be named as they like."""
     store = tmp_path / plate_store(ALIGNED).format(plate="<b>&") / "A" / "1" / "0"
@@ -360,18 +396,38 @@ def test_an_empty_folder_says_what_to_switch_on(tmp_path):
 def test_what_neuroglancer_reports_changes_nothing(server):
     status, _, content = ask(server, "/neuroglancer/state/x", "POST", b'{"s": {}}')
     assert status == 200 and set(json.loads(content)) == {"g"}
-    assert ask(server, "/neuroglancer/events/module%3Dsbs%26stage%3Dnone")[0] == 404
+    shown = quote("module=sbs&stage=none&plate=1&well=A1", safe="")
+    assert ask(server, f"/neuroglancer/events/{shown}")[0] == 404
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["nowhere"], "The results folder nowhere"), ([".", "--port", "99999"], "Port 99999 cannot")],
+    [
+        (["nowhere"], "The results folder nowhere does not exist: give"),
+        (["other"], "The results folder other holds no results (none of the folders preprocess, "),
+        ([".", "--port", "99999"], "Port 99999 cannot"),
+    ],
 )
 def test_command_line_says_what_is_wrong(tmp_path, monkeypatch, capsys, arguments, words):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "sbs").mkdir()
+    (tmp_path / "other/images").mkdir(parents=True)
     assert main(arguments) == 1
     said = capsys.readouterr().err
     assert said.startswith(words) and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_results_without_stores_are_served_with_a_hint(
+    folder, tmp_path, monkeypatch, caplog, there
+):
+    """A run that goes on may write them yet."""
+    (tmp_path / "sbs").mkdir()
+    monkeypatch.setattr(Server, "serve_forever", lambda server: None)
+    write_vizarr(b"vizarr")
+    with caplog.at_level("INFO"):
+        assert main([str(folder / "results" if there else tmp_path), "--port", "0"]) == 0
+    assert ("There are no OME-Zarr stores in " in caplog.text) is not there
 
 
 # What neuroglancer is told.
@@ -436,6 +492,15 @@ def test_a_changed_package_is_refused_and_not_kept(monkeypatch, tmp_path, capsys
     assert packages.main([str(tmp_path / "package.tgz")]) == 0
     assert capsys.readouterr().out == f"{vizarr_script()}\n"
     assert vizarr_script().read_bytes() == b"script"
+
+
+def test_a_package_that_is_given_is_looked_at_though_vizarr_is_there(monkeypatch, tmp_path):
+    write_vizarr(b"old")
+    (tmp_path / "package.tgz").write_bytes(package(monkeypatch, b"script"))
+    install_vizarr(tmp_path / "package.tgz")
+    assert vizarr_script().read_bytes() == b"script"
+    with pytest.raises(InputError, match=r"nothing\.tgz cannot be read"):
+        install_vizarr(tmp_path / "nothing.tgz")
 
 
 def test_a_package_is_downloaded_once(monkeypatch, tmp_path):

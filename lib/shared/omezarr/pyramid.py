@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Rows of sums made at a time, so that they stay in the processor's cache.
-BAND = 32
+# Pixels whose sums are made at a time: they stay in the processor's cache, and are
+# small beside the image.
+BAND = 2**19
 
 
 def level_shapes(
@@ -37,11 +38,18 @@ def mean_levels(image: np.ndarray, factor: int, count: int) -> list[np.ndarray]:
         largest = factor ** (2 * (count - 1)) * (int(np.iinfo(image.dtype).max) + 1)
         unsigned = np.issubdtype(image.dtype, np.unsignedinteger)
         total = (np.uint32 if largest < 2**32 else np.uint64) if unsigned else np.int64
-    levels = []
-    sums = image
-    for level in range(1, count):
-        sums = _block_sums(sums, factor, total)
-        levels.append(_means(sums, image.shape[-2:], factor**level, image.dtype))
+    *leading, rows, columns = image.shape
+    shapes = level_shapes((rows, columns), factor, count, (0, 0))[1:]
+    levels = [np.empty((*leading, *shape), image.dtype) for shape in shapes]
+    coarsest = factor ** (count - 1)
+    height = -(-BAND * rows // (image.size * coarsest)) * coarsest
+    for top in range(0, rows, height):
+        band = sums = image[..., top : top + height, :]
+        for number, level in enumerate(levels, start=1):
+            sums = _block_sums(sums, factor, total)
+            start = top // factor**number
+            means = _means(sums, band.shape[-2:], factor**number, image.dtype)
+            level[..., start : start + means.shape[-2], :] = means
     return levels
 
 
@@ -56,14 +64,8 @@ def label_levels(labels: np.ndarray, factor: int, count: int) -> list[np.ndarray
 
 def _block_sums(values: np.ndarray, factor: int, total: type) -> np.ndarray:
     """Sums over blocks of `factor` x `factor`, in type `total`; smaller blocks at the edges."""
-    rows, columns = (-(-n // factor) for n in values.shape[-2:])
-    sums = np.empty((*values.shape[:-2], rows, columns), total)
     columns_first = _sums_of_pairs if _in_pairs(values, factor, total) else _sums_along
-    for start in range(0, rows, BAND):
-        band = values[..., start * factor : (start + BAND) * factor, :]
-        by_column = columns_first(band, factor, -1, total)
-        sums[..., start : start + BAND, :] = _sums_along(by_column, factor, -2, total)
-    return sums
+    return _sums_along(columns_first(values, factor, -1, total), factor, -2, total)
 
 
 def _sums_along(values: np.ndarray, factor: int, axis: int, total: type) -> np.ndarray:
@@ -87,14 +89,16 @@ def _in_pairs(values: np.ndarray, factor: int, total: type) -> bool:
     return (
         (values.dtype, factor, total) == (np.uint16, 2, np.uint32)
         and values.shape[-1] % 2 == 0
-        and values.flags.c_contiguous
+        and values.strides[-1] == values.itemsize
     )
 
 
 def _sums_of_pairs(values: np.ndarray, factor: int, axis: int, total: type) -> np.ndarray:
     """`_sums_along` for pairs of uint16 in a row: both halves of a 32-bit word, twice as fast."""
     pairs = values.view(np.uint32)
-    return (pairs & 0xFFFF) + (pairs >> 16)
+    sums = pairs >> 16
+    sums += pairs & 0xFFFF
+    return sums
 
 
 def _means(sums: np.ndarray, shape: Sequence[int], width: int, dtype: np.dtype) -> np.ndarray:
