@@ -13,6 +13,7 @@ from lib.omero.import_files import (
 from lib.omero.import_plate import FieldImage, PlateImport
 from lib.omero.stages import Labels, Mode, StageImages, info, stage_images
 from lib.shared import layout
+from lib.shared.omezarr.plate import split_well
 from lib.shared.sheets import natural_key
 from lib.shared.tables import read_table
 
@@ -27,6 +28,7 @@ def plan_results(
     mode: Mode,
     labels: Labels = "zarr",
     mask_cap: int = 2000,
+    in_plates: bool = False,
     *,
     screen_key: str,
     tables: Sequence[Path] = (),
@@ -45,7 +47,7 @@ def plan_results(
     root : `all.root_fp`.
     tiles : per module ("sbs", "phenotype") the (well, tile) of the plate.
     stages : per module the stages to import.
-    mode, labels : as of `stage_images`; of an image `mask_cap` masks are drawn at most.
+    mode, labels, in_plates : as of `stage_images`; of an image `mask_cap` masks are drawn at most.
     screen_key : names the run among others on the server.
     tables, provenance, screen, tags, source_plate : as of `PlateImport`.
 
@@ -55,7 +57,8 @@ def plan_results(
         When a stage has no image per tile, or a file is missing or unreadable.
     """
     images: list[FieldImage] = []
-    for chosen in stage_images({module: stages[module] for module in tiles}, mode, labels):
+    own = {module: stages[module] for module in tiles}
+    for chosen in stage_images(own, mode, labels, in_plates):
         images += _run(root, plate, chosen, tiles[chosen.module], mode)
     return PlateImport(
         f"{screen_key}/P-{plate}", f"P-{plate}", tuple(images), tuple(tables), provenance or {},
@@ -68,9 +71,10 @@ def _run(root: Path, plate: str, chosen: StageImages, tiles: Tiles, mode: Mode) 
     fields = []
     positions = _positions(root, plate, chosen.module, {well for well, _ in tiles})
     for well, tile in sorted(tiles, key=lambda place: tuple(map(natural_key, place))):
-        place = {"plate": plate, "well": well, "tile": tile}
+        row, column = split_well(well)
+        place = {"plate": plate, "well": well, "tile": tile, "row": row, "column": column}
         path = root / chosen.template.format(**place)
-        name = f"{chosen.module} {path.name.partition('.')[0]}"
+        name = f"{chosen.module} {layout.TILE.format(**place)}__{info(chosen.template)}"
         image = describe_store(path, name) if mode == "register" else describe_file(path, name)
         over = tuple((info(mask), root / mask.format(**place)) for mask in chosen.masks)
         position = positions.get((well, tile))

@@ -11,6 +11,7 @@ from lib.shared.errors import InputError
 Mode = Literal["register", "upload"]
 Labels = Literal["zarr", "image", "masks"]
 
+FIELD = "{row}/{column}/{tile}"  # of an OME-Zarr plate
 STAGES = {"sbs": layout.SBS, "phenotype": layout.PHENOTYPE}
 
 
@@ -20,7 +21,8 @@ class StageImages:
 
     Attributes
     ----------
-    template : path of the image, or store, of a tile under the results root.
+    template : path of the image, or store, of a tile under the results root. The stores
+        of plates also have the {row} and the {column} of the well in it.
     masks : templates of the label images that are drawn over them.
     """
 
@@ -36,13 +38,14 @@ class StageImages:
 
 
 def stage_images(
-    stages: Mapping[str, Sequence[str]], mode: Mode, labels: Labels
+    stages: Mapping[str, Sequence[str]], mode: Mode, labels: Labels, in_plates: bool = False
 ) -> list[StageImages]:
     """What of `stages`, by module, becomes images.
 
-    "upload" takes the TIFFs, "register" the OME-Zarr stores of the tiles. Masks of
-    objects stay in the stores ("zarr"), become images of their own ("image"), or are
-    drawn over the first stage of their module ("masks").
+    "upload" takes the TIFFs, "register" the OME-Zarr stores of the tiles, or with
+    `in_plates` the fields of plates that hold the same. Masks of objects stay in the
+    stores ("zarr"), become images of their own ("image"), or are drawn over the first
+    stage of their module ("masks").
 
     Raises `InputError` when a stage has no image per tile.
     """
@@ -53,7 +56,7 @@ def stage_images(
         drawn = [t for name in masks for t in _templates(module, name, "upload")]
         drawn = drawn if labels == "masks" else []
         for name in pictures + (masks if labels == "image" else []):
-            for template in _templates(module, name, mode):
+            for template in _templates(module, name, mode, in_plates):
                 is_label = name in layout.LABEL_STAGES
                 found.append(StageImages(module, template, is_label, tuple(drawn)))
                 drawn = []  # over the first stage only
@@ -71,7 +74,7 @@ def info(template: str) -> str:
     return template.rpartition("__")[2].partition(".")[0]
 
 
-def _templates(module: str, stage: str, mode: Mode) -> list[str]:
+def _templates(module: str, stage: str, mode: Mode, in_plates: bool = False) -> list[str]:
     """Paths of the images of a stage that lie tile by tile."""
     if mode == "register":
         found = [layout.OMEZARR[module][stage]] if stage in layout.OMEZARR.get(module, {}) else []
@@ -82,6 +85,8 @@ def _templates(module: str, stage: str, mode: Mode) -> list[str]:
             f"The stage {stage} of {module} has no image per tile to import: choose of "
             f"{', '.join(_importable(module))}."
         )
+    if mode == "register" and in_plates:
+        return [f"{layout.plate_store(template)}/{FIELD}" for template in found]
     return found
 
 

@@ -458,13 +458,12 @@ def _check_omero(config: dict) -> Iterator[str]:
 def _check_registering(config: dict) -> Iterator[str]:
     if config["omero"]["mode"] != "register":
         return
-    wanted = {"omezarr_layout": "tile", "omezarr_version": "0.4"}
-    for key, value in wanted.items():
-        if config["all"][key] != value:
-            yield (
-                f"config key all.{key} is {config['all'][key]}, but omero.mode is register, which "
-                f"needs {value}: set it so, or set omero.mode to upload."
-            )
+    version = config["all"]["omezarr_version"]
+    if version != "0.4":
+        yield (
+            f"config key all.omezarr_version is {version}, but omero.mode is register, which "
+            "needs 0.4: set it so, or set omero.mode to upload."
+        )
 
 
 def _check_registered(config: dict, module: str) -> Iterator[str]:

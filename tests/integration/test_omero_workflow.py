@@ -200,11 +200,12 @@ def test_other_results_of_the_same_name_need_leave(server, copy, gateway):
 
 
 @pytest.mark.slow
-def test_stores_are_registered_where_they_lie(server, copy, gateway):
+@pytest.mark.parametrize("layout_of_stores", ["tile", "plate"])
+def test_stores_are_registered_where_they_lie(server, copy, gateway, layout_of_stores):
     copy.configure(
-        all={"omezarr_export_default": True},
+        all={"omezarr_export_default": True, "omezarr_layout": layout_of_stores},
         preprocess={"omezarr_export": False},
-        omero={"mode": "register", "labels": "masks", "run": "registered"},
+        omero={"mode": "register", "labels": "masks", "run": f"in {layout_of_stores}s"},
     )
     server.do("clear")
     copy.run("all_omero")

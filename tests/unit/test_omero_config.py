@@ -123,7 +123,6 @@ EXPORTED = {"omezarr_export_default": True}
     ("omero", "sections", "words"),
     [
         ({}, {}, "omero.mode is register, but sbs writes no OME-Zarr stores"),
-        ({}, {"all": {**EXPORTED, "omezarr_layout": "plate"}}, "all.omezarr_layout is plate"),
         ({}, {"all": {**EXPORTED, "omezarr_version": "0.5"}}, "all.omezarr_version is 0.5"),
         (
             {},

@@ -47,6 +47,7 @@ rule import_omero:
         inputs=run_inputs(),
         tiles=tiles_of_plate,
         stages=OMERO_STAGES,
+        in_plates=OMEZARR_PLATES,
         source_plate=lambda wildcards: config["omero"]["source_plates"].get(
             wildcards.plate
         ),

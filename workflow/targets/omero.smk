@@ -1,5 +1,5 @@
 # Plates of results in OMERO: one receipt for each.
-from lib.omero.stages import run_name, stage_images
+from lib.omero.stages import FIELD, run_name, stage_images
 from lib.shared.layout import is_omero_image
 from lib.shared.sheets import natural_key
 
@@ -9,14 +9,21 @@ OMERO_STAGES = {
     half: stages for half, stages in config["omero"]["stages"].items() if SAMPLES[half]
 }
 
+
+def whole_plate(template):
+    """The metadata of the plate, which come last, where a template is that of a field."""
+    folder = template.removesuffix(FIELD)
+    return template if folder == template else folder + PLATE_METADATA
+
+
 # Templates of what is imported, each with the half of the screen that it belongs to.
 OMERO_IMAGES = stage_images(
-    OMERO_STAGES, config["omero"]["mode"], config["omero"]["labels"]
+    OMERO_STAGES, config["omero"]["mode"], config["omero"]["labels"], OMEZARR_PLATES
 )
 OMERO_FILES = [
     (chosen.module, template)
     for chosen in OMERO_IMAGES
-    for template in [chosen.template, *chosen.masks]
+    for template in [whole_plate(chosen.template), *chosen.masks]
 ]
 OMERO_POSITIONS = [
     (half, layout.PREPROCESS[f"extract_metadata_{half}"][0]) for half in OMERO_STAGES
@@ -36,14 +43,16 @@ def halves_of_plate(plate):
 
 
 def of_plate(templates):
-    """Input function: the files of (half, template) for all tiles or wells of a plate."""
-    return lambda wildcards: [
-        path
-        for half, template in templates
-        if half in halves_of_plate(wildcards.plate)
-        for gather in [of_tiles_of_plate if "{tile}" in template else of_wells]
-        for path in gather(str(ROOT / template), half)(wildcards)
-    ]
+    """Input function: files of (half, template) for all tiles or wells of a plate, or its own."""
+    return lambda wildcards: list(
+        dict.fromkeys(
+            path
+            for half, template in templates
+            if half in halves_of_plate(wildcards.plate)
+            for gather in [of_tiles_of_plate if "{tile}" in template else of_wells]
+            for path in gather(str(ROOT / template), half)(wildcards)
+        )
+    )
 
 
 def tiles_of_plate(wildcards):

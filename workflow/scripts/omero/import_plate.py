@@ -19,6 +19,7 @@ with job_log(snakemake.log[0]) as log:
         mode,
         settings["labels"],
         settings["mask_cap"],
+        params.in_plates,
         screen_key=params.run,
         tables=[Path(path) for path in snakemake.input.tables],
         provenance=provenance_of_run(params.run, config, [Path(path) for path in params.inputs]),
