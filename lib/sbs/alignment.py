@@ -20,8 +20,9 @@ import cv2
 import numpy as np
 
 from lib.shared.registration import (
-    Shift,
     band_pass,
+    blur,
+    measure_outline_shift,
     measure_shift,
     spectrum,
     translate,
@@ -30,6 +31,9 @@ from lib.shared.registration import (
 SPOT_BAND = (1.0, 3.0)  # px; finer than a spot to coarser than one
 NUCLEUS_BAND = (2.0, 12.0)
 MAX_CHROMATIC = 6.0  # px, farther than any objective puts two colours apart
+MAX_STAIN = 4.0  # px, the same between the stain and the mean of the base channels
+OUTLINE_BAND = (1.0, 3.0)  # px; of whitened images
+EDGE_BAND = (1.0, 6.0)  # px; of whitened edges
 MAX_RESIDUAL = 3.0  # px within which the remaining shift is looked for
 CLEAR = 6.0  # standard deviations that a peak must reach to be believed
 
@@ -193,24 +197,48 @@ def _stain_offset(
     """Chromatic offset (2,) of the nuclear stain against the mean of the base channels.
 
     Both show the nuclei, the base channels faintly: by bleed-through, or as what
-    is missing from the glow of the cytoplasm. Zero where that is not clear.
+    is missing from the glow of the cytoplasm. What lies around a nucleus may
+    outweigh it, so that the images correlate best far from where they belong:
+    only outlines count, by whitened spectra, either of the images, of which one
+    may be the negative of the other, or of their edges. Zero where neither is clear.
     """
-    nuclei = _mean_feature([stack[t, dapi] for t in range(len(stack))], drift)
-    glow = _mean_feature(
-        [stack[t, c] for t in range(len(stack)) for c in bases],
-        np.concatenate([d + colour for d in drift]),
-    )
-    reference, moving = spectrum(glow), spectrum(nuclei)
-    shifts: list[Shift] = [
-        measure_shift(sign * reference, moving, MAX_CHROMATIC) for sign in (1, -1)
+    nuclei = np.sqrt(_least(stack, [dapi], drift, np.zeros((1, 2))))
+    glow = np.sqrt(_least(stack, bases, drift, colour))
+    shifts = [
+        measure_outline_shift(sign * view(glow), view(nuclei), band, MAX_STAIN)
+        for view, sign, band in (
+            (np.asarray, 1, OUTLINE_BAND),
+            (np.asarray, -1, OUTLINE_BAND),
+            (_edges, 1, EDGE_BAND),
+        )
     ]
     best = max(shifts, key=lambda shift: shift.clarity)
     return np.array(best[:2]) if best.clarity >= CLEAR else np.zeros(2)
 
 
-def _mean_feature(planes: list[np.ndarray], shifts: np.ndarray) -> np.ndarray:
-    total = sum(translate(plane, *shift) for plane, shift in zip(planes, shifts, strict=True))
-    return band_pass(total / len(planes), *NUCLEUS_BAND)
+def _least(
+    stack: np.ndarray, channels: Sequence[int], drift: np.ndarray, colour: np.ndarray
+) -> np.ndarray:
+    """Sum over channels of the least value over cycles: the reads, which come and go, are gone."""
+    total = np.zeros(stack.shape[2:], np.float32)
+    for c, own in zip(channels, colour, strict=True):
+        planes = [
+            translate(plane, *(shift + own))
+            for plane, shift in zip(stack[:, c], drift, strict=True)
+            if plane.min() < plane.max()
+        ]
+        if planes:
+            total += np.maximum(np.minimum.reduce(planes), 0)
+    return total
+
+
+def _edges(image: np.ndarray) -> np.ndarray:
+    """Steepness of a (Y, X) image over its surroundings; the steepest count no more than others."""
+    smooth = cv2.GaussianBlur(image, (0, 0), 1.0)
+    steep = cv2.magnitude(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1))
+    steep -= blur(steep, 6.0)
+    limit = 6 * np.median(np.abs(steep[::3, ::3]))
+    return np.clip(steep, -limit, limit)
 
 
 def _residuals(

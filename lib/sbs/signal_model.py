@@ -498,10 +498,17 @@ def generic_likelihood(
     if amplitude is None:
         amplitude = brightness(model.mixing, intensity)
     light = amplitude[:, None, None] * model.mixing.mean(axis=2)
-    residual = np.log(intensity + model.offset) - np.log(light + model.offset) - model.generic_mean
-    precision = model.generic.precision(model.used)
-    distance = _distance(_flat(residual), precision)
-    return model.generic.log_density(distance, model.used)
+    residual = np.log(intensity + model.offset) - np.log(light + model.offset)
+    # Either anything that reads show, or all bases alike: what is fainter than the dark scatter,
+    # or background that stays through all cycles, looks so.
+    kinds = []
+    for law, mean in (
+        (model.generic, model.generic_mean),
+        (model.scatter, model.shift.mean(axis=2)),
+    ):
+        distance = _distance(_flat(residual - mean), law.precision(model.used))
+        kinds.append(law.log_density(distance, model.used))
+    return np.logaddexp(*kinds) - np.log(2)
 
 
 def linear_calls(

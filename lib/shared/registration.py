@@ -28,8 +28,7 @@ def spectrum(image: np.ndarray) -> np.ndarray:
 
     Constant images have an all-zero spectrum.
     """
-    tapered = (image - image.mean(dtype=np.float64).astype(np.float32)) * _taper(image.shape)
-    tapered -= tapered.mean()
+    tapered = _tapered(image)
     norm = np.sqrt(np.vdot(tapered, tapered))
     if norm > 0:
         tapered /= norm
@@ -50,6 +49,28 @@ def measure_shift(
     """
     # Correlation theorem: the surface at lag s is sum_x moving(x + s) * reference(x).
     surface = cv2.idft(cv2.mulSpectrums(moving, reference, 0, conjB=True), flags=cv2.DFT_SCALE)
+    return _peak(surface, max_shift, centre)
+
+
+def measure_outline_shift(
+    reference: np.ndarray, moving: np.ndarray, band: tuple[float, float], max_shift: float
+) -> Shift:
+    """Shift of a (Y, X) float32 image against another by phase correlation within a band.
+
+    Every frequency counts the same (Kuglin and Hines 1975), weighted by a band pass of
+    standard deviations `band` px: for images that share outlines rather than brightness.
+    """
+    cross = np.fft.rfft2(_tapered(moving)) * np.fft.rfft2(_tapered(reference)).conj()
+    cross /= np.abs(cross) + np.finfo(np.float32).tiny
+    height, width = reference.shape
+    square = np.fft.fftfreq(height)[:, None] ** 2 + np.fft.rfftfreq(width) ** 2
+    fine, coarse = (np.exp(-2 * np.pi**2 * square * sigma**2) for sigma in band)
+    surface = np.fft.irfft2(cross * (fine - coarse), s=reference.shape).astype(np.float32)
+    return _peak(surface / (fine - coarse).mean(), max_shift, (0.0, 0.0))
+
+
+def _peak(surface: np.ndarray, max_shift: float, centre: tuple[float, float]) -> Shift:
+    """Highest point of a correlation surface within `max_shift` px of `centre`, refined."""
     height, width = surface.shape
     rows = _lags(height, centre[0], max_shift)
     columns = _lags(width, centre[1], max_shift)
@@ -110,6 +131,12 @@ def blur(image: np.ndarray, sigma: float) -> np.ndarray:
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), sigma / factor)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _tapered(image: np.ndarray) -> np.ndarray:
+    tapered = (image - image.mean(dtype=np.float64).astype(np.float32)) * _taper(image.shape)
+    tapered -= tapered.mean()
+    return tapered
 
 
 def _lags(size: int, centre: float, max_shift: float) -> np.ndarray:

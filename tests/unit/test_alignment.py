@@ -60,6 +60,38 @@ def test_offsets_are_found_to_a_tenth_of_a_pixel():
     assert before < 0.6 and after > 0.95
 
 
+def sharp_nuclei(sign, cycles=6):
+    """Nuclei with outlines; in the base channels they stand out, or are missing, from a glow
+    that is brightest beside them."""
+    rng = np.random.default_rng(1)
+    grid = np.stack(np.mgrid[20:SIZE:40, 20:SIZE:40], -1).reshape(-1, 2)
+    nuclei = grid + rng.uniform(-6, 6, grid.shape)
+    reads = rng.uniform(0, SIZE, (500, 2))
+    brightness = rng.lognormal(6, 0.4, len(reads))
+    drift = np.vstack([[0, 0], rng.uniform(-12, 12, (cycles - 1, 2))])
+    offsets = drift[:, None] + COLOUR + np.array([[0, 0]] + 4 * [[1.5, -1.2]])
+    axis = np.arange(SIZE)
+    stack = np.empty((cycles, 5, SIZE, SIZE), np.uint16)
+    for t, c in np.ndindex(stack.shape[:2]):
+        centres = (nuclei + offsets[t, c]).T[:, :, None, None]
+        away = np.hypot(axis[:, None] - centres[0], axis - centres[1]).min(axis=0)
+        light = (900 if c == 0 else 100 * sign) / (1 + np.exp((away - 9) / 0.8))
+        if c > 0:
+            shines = rng.integers(1, 5, len(reads)) == c
+            light += render(reads + offsets[t, c], brightness * shines, 1.2)
+            light += render(nuclei + offsets[t, c] + [6, 2], np.full(len(nuclei), 300), 9)
+        stack[t, c] = rng.poisson(np.maximum(150 + light, 1))
+    return stack, offsets
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_stain_and_bases_meet_at_the_outlines_of_nuclei(sign):
+    stack, truth = sharp_nuclei(sign)
+    found = estimate_alignment(stack, [1, 2, 3, 4], 0)
+    error = np.hypot(*np.moveaxis(found.offsets - truth, 2, 0))
+    assert error.max() < 0.3
+
+
 def test_cycle_without_stain_is_aligned_by_its_bases():
     stack, truth = tile(dapi=False)
     found = estimate_alignment(stack, [1, 2, 3, 4], 0)

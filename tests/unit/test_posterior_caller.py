@@ -47,6 +47,24 @@ def test_true_error_of_accepted_reads_is_below_the_one_asked(screen, reads):
     assert (reads.loc[accepted, "barcode"] == reads.loc[accepted, "barcode_library"]).all()
 
 
+@pytest.mark.parametrize("level", [6, 12, 25])
+def test_faint_background_is_no_guide(level):
+    """What stays the same through all cycles, or is lost in noise, has no sequence."""
+    rng = np.random.default_rng(0)
+    codes = np.unique(rng.integers(0, 4, (60, CYCLES)), axis=0)
+    light = intensities(rng, codes[rng.integers(0, len(codes), 1500)])
+    glow = level * rng.lognormal(0, 0.3, (1000, 1, 1)) * np.array([1, 0.2, 0.8, 0.1])
+    glow = glow * rng.lognormal(0, 0.1, (1000, CYCLES, 4))
+    glow = np.abs(glow + 12 * rng.standard_normal(glow.shape))
+    spots = bases_table(np.concatenate([light, glow])).sample(frac=1, random_state=0)
+    reads = call_tile(fit_caller(spots, library(codes), PLAN), spots)
+
+    accepted = reads["sgRNA"].notna().to_numpy()
+    is_read = spots["read"].to_numpy() < 1500
+    assert accepted[is_read].mean() > 0.99
+    assert (~is_read[accepted]).mean() <= 0.01
+
+
 def test_more_reads_are_right_than_by_the_classic_caller(screen, reads):
     codes, sequences, bases, _ = screen
     classic, _ = call_reads(bases, library(codes), PLAN, "median")

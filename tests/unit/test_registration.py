@@ -11,6 +11,7 @@ from lib.shared.registration import (
     band_pass,
     blur,
     keys_kernel,
+    measure_outline_shift,
     measure_shift,
     spectrum,
     translate,
@@ -59,6 +60,24 @@ def test_translate_undoes_a_shift(dy, dx):
     reference, moved = (scene((90, 80), shift, spots=12) for shift in ((0, 0), (dy, dx)))
     inside = np.s_[12:-12, 12:-12]
     assert np.abs(translate(moved, dy, dx) - reference)[inside].max() < 0.03
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.floats(-3, 3), st.floats(-3, 3), st.sampled_from([1, -1]))
+def test_outlines_are_matched_whatever_the_brightness(dy, dx, sign):
+    """Discs against the same discs, or holes, under a glow that lies beside them."""
+    rows, columns = np.mgrid[:160, :140].astype(np.float32)
+
+    def discs(dy, dx):
+        centres = np.random.default_rng(0).uniform(15, 125, (12, 2)) + (dy, dx)
+        away = np.min([np.hypot(rows - i, columns - j) for i, j in centres], axis=0)
+        glow = sum(np.exp(-((rows - i - 6) ** 2 + (columns - j) ** 2) / 200) for i, j in centres)
+        return 1 / (1 + np.exp((away - 8) / 0.8)), glow
+
+    still, (moved, glow) = discs(0, 0)[0], discs(dy, dx)
+    other = 0.2 * sign * moved + glow
+    found = measure_outline_shift(sign * still, other, (1, 3), 5)
+    assert (found.dy, found.dx) == pytest.approx((dy, dx), abs=0.15) and found.clarity > 6
 
 
 def test_translate_by_whole_pixels_is_exact_and_repeats_edges():

@@ -163,6 +163,11 @@ if SAMPLES["sbs"]:
     rule call_reads:
         input:
             bases=of_tiles(SBS_OUTPUTS["detect_spots"][0], "sbs"),
+            pooled=(
+                of_tiles_of_plate(SBS_OUTPUTS["detect_spots"][0], "sbs")
+                if config["sbs"]["pool_wells"]
+                else []
+            ),
             library=config["sbs"]["barcode_library_fp"],
         output:
             reads=SBS_OUTPUTS_MAPPED["call_reads"][0],

@@ -30,9 +30,6 @@ class PyramidWriter:
 
     Attributes
     ----------
-    lowest, highest : extremes of each plane, of the shape of the leading axes: of labels
-        at full size, of intensities in the coarsest level, as a hot pixel is no signal.
-    coarsest : the last level.
     checksum : CRC-32C of level 0 in C order, little-endian.
     """
 
@@ -42,9 +39,6 @@ class PyramidWriter:
         self._image = np.ascontiguousarray(image, image.dtype.newbyteorder("<"))
         self._layouts, self._factor = layouts, factor
         self._sinks = [_sink(folder, layout) for layout in layouts]
-        leading = image.shape[:-2]
-        self.lowest, self.highest = np.empty(leading, image.dtype), np.empty(leading, image.dtype)
-        self.coarsest = np.empty(layouts[-1].shape, image.dtype)
         self.checksum = 0
 
     def write(self, is_label: bool, threads: int) -> None:
@@ -55,8 +49,7 @@ class PyramidWriter:
         yield self._add_up
         for index in np.ndindex(self._layouts[0].grid[:-2]):
             slab = _Slab(self, index, is_label)
-            # Not before a first look at the plane, which the levels take in any case.
-            yield slab.describe
+            yield slab.make_levels
             for level, layout in enumerate(self._layouts):
                 for row in range(layout.grid[-2]):
                     yield partial(slab.write_row, level, row)
@@ -76,31 +69,24 @@ class _Slab:
         self._image = writer._image[self._at]
         self._levels: list[np.ndarray] | None = None
 
-    def describe(self) -> None:
-        """Note the extremes and the coarsest level."""
-        writer, levels = self._writer, self._all_levels()
-        seen = self._image if self._is_label else levels[-1]
-        writer.lowest[self._at] = seen.min(axis=(-2, -1))
-        writer.highest[self._at] = seen.max(axis=(-2, -1))
-        writer.coarsest[self._at] = levels[-1]
+    def make_levels(self) -> list[np.ndarray]:
+        """All levels, made once: who comes first makes them, others wait."""
+        with self._lock:
+            if self._levels is None:
+                below = label_levels if self._is_label else mean_levels
+                factor, count = self._writer._factor, len(self._writer._layouts)
+                self._levels = [self._image, *below(self._image, factor, count)]
+        return self._levels
 
     def write_row(self, level: int, row: int) -> None:
         """Encode and write one row of chunks."""
-        image = self._image if level == 0 else self._all_levels()[level]
+        image = self._image if level == 0 else self.make_levels()[level]
         layout, sink = self._writer._layouts[level], self._writer._sinks[level]
         height, width = layout.chunks[-2:]
         rows = image[..., row * height : (row + 1) * height, :]
         lefts = range(0, image.shape[-1], width)
         chunks = (filled(rows[..., left : left + width], layout.chunks) for left in lefts)
         sink.put(self._index, row, list(map(sink.encode, chunks)))
-
-    def _all_levels(self) -> list[np.ndarray]:
-        with self._lock:  # who comes first computes, others wait
-            if self._levels is None:
-                below = label_levels if self._is_label else mean_levels
-                factor, count = self._writer._factor, len(self._writer._layouts)
-                self._levels = [self._image, *below(self._image, factor, count)]
-        return self._levels
 
 
 def checksum(array: np.ndarray) -> int:

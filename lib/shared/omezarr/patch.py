@@ -14,6 +14,7 @@ from lib.shared.omezarr.store import store_name
 from lib.shared.omezarr.windows import channel_windows
 
 WINDOW_KEYS = {"min", "max", "start", "end"}
+MOST_PIXELS = 2**28  # that are read to find windows
 
 
 def patch_channels(path: Path, labels: Sequence[str] | None) -> None:
@@ -51,13 +52,13 @@ def _windows(image: StoredImage, channels: Sequence[dict]) -> list[dict[str, Any
     found = [channel.get("window", {}) for channel in channels]
     if all(set(window) >= WINDOW_KEYS for window in found):
         return found
-    last = image.levels[-1]
     axes = [image.axes.index(axis) for axis in "TCYX" if axis in image.axes]
-    if len(axes) != last.ndim:
+    if len(axes) != len(image.axes):
         raise StoreError(f"has axes {image.axes}, of which T, C, Y and X are understood")
-    coarsest = np.asarray(last[...]).transpose(axes)
-    lowest, highest = coarsest.min(axis=(-2, -1)), coarsest.max(axis=(-2, -1))
-    windows = channel_windows(coarsest, lowest, highest, is_label=False)
+    # The finest that is no burden to read; stores of others may hold whole slides.
+    level = next((one for one in image.levels if one.size <= MOST_PIXELS), image.levels[-1])
+    pixels = np.asarray(level[...]).transpose(axes)
+    windows = channel_windows(pixels, is_label=False)
     return [
         old if set(old) >= WINDOW_KEYS else new for old, new in zip(found, windows, strict=True)
     ]

@@ -268,7 +268,7 @@ def _write_pyramid(
         image.is_label,
         options.version,
     )
-    windows = channel_windows(writer.coarsest, writer.lowest, writer.highest, image.is_label)
+    windows = channel_windows(image.pixels, image.is_label)
     labels = image.channel_labels or numbered_labels(len(windows))
     channels = omero(name, labels, channel_colors(labels), windows, options.version)
     own = {

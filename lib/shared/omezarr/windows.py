@@ -5,50 +5,42 @@ from collections.abc import Sequence
 import numpy as np
 
 PERCENTILES = (1.0, 99.8)
-PIXELS = 50_000  # that percentiles are taken from
+PIXELS = 50_000  # of a channel that are looked at
 
 
-def channel_windows(
-    coarsest: np.ndarray, lowest: np.ndarray, highest: np.ndarray, is_label: bool
-) -> list[dict[str, float]]:
-    """The `window` of each channel.
+def channel_windows(pixels: np.ndarray, is_label: bool) -> list[dict[str, float]]:
+    """The `window` of each channel of an image (Y, X), (C, Y, X) or (T, C, Y, X).
 
-    Parameters
-    ----------
-    coarsest : the last level, (Y, X), (C, Y, X) or (T, C, Y, X).
-    lowest, highest : extremes of each plane, (), (C,) or (T, C).
-
-    `min` and `max` are those extremes, over all time points; `start` and `end`
-    percentiles of the coarsest level, so that neither a hot pixel nor the range of the
-    type makes the image dark. Zeros do not count: they are what alignment and stitching
-    leave at the borders. Labels are shown from 0 to the largest.
+    `start` and `end` are percentiles, so that neither a hot pixel nor the range of the
+    type makes the image dark; `min` and `max` the extremes of the pixels looked at, which
+    lie in a grid all over the image. These are of the full resolution: means of blocks
+    dilute reads, and cells would be white. Zeros do not count: they are what alignment
+    and stitching leave at the borders. Labels are shown from 0 to the largest.
     """
-    channels = lowest.shape[-1] if lowest.ndim else 1
-    planes = coarsest.reshape(-1, channels, *coarsest.shape[-2:])
-    extremes = zip(
-        lowest.reshape(-1, channels).min(axis=0).tolist(),
-        highest.reshape(-1, channels).max(axis=0).tolist(),
-        strict=True,
-    )
-    windows = []
-    for channel, (low, high) in enumerate(extremes):
-        ends = (0, high) if is_label else _percentiles(planes[:, channel])
-        windows.append(_window(low, high, ends))
-    return windows
+    channels = pixels.shape[-3] if pixels.ndim > 2 else 1
+    planes = pixels.reshape(-1, channels, *pixels.shape[-2:])
+    of_channel = _label_window if is_label else _window
+    return [of_channel(planes[:, channel]) for channel in range(channels)]
 
 
-def _percentiles(planes: np.ndarray) -> Sequence[float]:
+def _label_window(planes: np.ndarray) -> dict[str, float]:
+    return _in_order(0, planes.max(), (0, planes.max()))
+
+
+def _window(planes: np.ndarray) -> dict[str, float]:
     step = max(1, int(np.sqrt(planes.size / PIXELS)))
     sample = planes[:, ::step, ::step].ravel()
-    sample = np.sort(sample[np.isfinite(sample) & (sample != 0)])
-    if not sample.size:
-        return 0.0, 1.0
-    return [sample[round(p / 100 * (sample.size - 1))].item() for p in PERCENTILES]
+    sample = np.sort(sample[np.isfinite(sample)])
+    inside = sample[sample != 0]
+    if not inside.size:
+        return _in_order(0, 1, (0, 1))
+    ends = [inside[round(p / 100 * (inside.size - 1))] for p in PERCENTILES]
+    return _in_order(sample[0], sample[-1], ends)
 
 
-def _window(low: float, high: float, ends: Sequence[float]) -> dict[str, float]:
-    low, high, start, end = (float(np.nan_to_num(x)) for x in (low, high, *ends))
+def _in_order(low: float, high: float, ends: Sequence[float]) -> dict[str, float]:
+    low, high, start, end = (float(x) for x in (low, high, *ends))
     if end <= start:  # viewers divide by the difference
         start = min(low, start)
         end = max(end, start + 1)
-    return {"min": min(low, start), "max": max(high, end), "start": start, "end": end}
+    return {"min": low, "max": max(high, end), "start": start, "end": end}

@@ -3,6 +3,7 @@
 import numpy as np
 
 from lib.sbs.alignment import alignment_table, apply_alignment, estimate_alignment
+from lib.sbs.bad_pixels import fill_bad_pixels
 from lib.shared.image_io import read_image, read_image_info, write_image
 from lib.shared.logging import job_log
 from lib.shared.tables import write_table
@@ -18,9 +19,11 @@ with job_log(snakemake.log[0]) as log:
         present = [names.index(name) for name in read_image_info(path).channel_names]
         stack[t, present] = read_image(path)
 
+    bases = [names.index(base) for base in settings["bases"]]
+    log.info("%d bad pixels of the camera filled", fill_bad_pixels(stack, bases))
     alignment = estimate_alignment(
         stack,
-        base_channels=[names.index(base) for base in settings["bases"]],
+        base_channels=bases,
         dapi_channel=None if dapi is None else names.index(dapi),
         reference=cycles.index(snakemake.params.reference_cycle),
         max_shift=settings["max_shift_px"],

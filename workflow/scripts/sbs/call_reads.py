@@ -1,6 +1,13 @@
 """Bases of all tiles of one well to called and decoded reads."""
 
-from lib.sbs.posterior_caller import call_tile, fit_caller, sample_tiles, signal_table, spread
+from lib.sbs.posterior_caller import (
+    add_wells,
+    call_tile,
+    fit_caller,
+    sample_tiles,
+    signal_table,
+    spread,
+)
 from lib.sbs.reads import Sequencing, call_reads, decoding_table
 from lib.shared.library import read_library
 from lib.shared.logging import job_log
@@ -14,7 +21,9 @@ with job_log(snakemake.log[0]) as log:
     place = {"plate": snakemake.wildcards.plate, "well": snakemake.wildcards.well}
     method = settings["call_reads_method"]
     if method == "posterior":
+        others = [path for path in snakemake.input.pooled if path not in set(tiles)]
         sample = sample_tiles(read_table(path) for path in spread(tiles))
+        sample = add_wells(sample, (read_table(path) for path in spread(others)))
         caller = fit_caller(sample, library, sequencing, settings["fdr"], seed=settings["seed"])
         pieces = (call_tile(caller, read_table(path)) for path in tiles)
         count = write_pieces(snakemake.output.reads, pieces)
