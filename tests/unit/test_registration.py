@@ -69,7 +69,7 @@ def test_outlines_are_matched_whatever_the_brightness(dy, dx, sign):
     rows, columns = np.mgrid[:160, :140].astype(np.float32)
 
     def discs(dy, dx):
-        centres = np.random.default_rng(0).uniform(15, 125, (12, 2)) + (dy, dx)
+        centres = np.random.default_rng(0).uniform(15, 125, (12, 2)) + np.array([dy, dx])
         away = np.min([np.hypot(rows - i, columns - j) for i, j in centres], axis=0)
         glow = sum(np.exp(-((rows - i - 6) ** 2 + (columns - j) ** 2) / 200) for i, j in centres)
         return 1 / (1 + np.exp((away - 8) / 0.8)), glow
