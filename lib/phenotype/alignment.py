@@ -112,8 +112,8 @@ def channel_alignment_table(
     above = np.nan_to_num(alignment.residual) > limit
     return {
         "channel": np.array(list(channel_names)),
-        "dy": alignment.offsets[:, 0].round(4),
-        "dx": alignment.offsets[:, 1].round(4),
+        "dy": alignment.offsets[:, 0].round(4) + 0.0,  # -0 becomes 0
+        "dx": alignment.offsets[:, 1].round(4) + 0.0,
         "residual": alignment.residual.round(4),
         "correlation": alignment.correlation.round(4),
         "flagged": above | alignment.unclear,
@@ -134,8 +134,11 @@ def _best_shift(
     """The clearest shift of a channel against the features of another; None if none is clear.
 
     Stains that exclude each other, such as a nuclear and a cytoplasmic one, are
-    anticorrelated: both signs are tried.
+    anticorrelated: both signs are tried. A plane that is the same everywhere shows nothing,
+    though its rounding correlates with that of another.
     """
+    if plane.min() == plane.max():
+        return None
     moving = _features(plane)
     shifts = [
         measure_shift(sign * ours, theirs, max_shift, tuple(centre))

@@ -17,6 +17,7 @@ NOISE_SIGMA = 1.0  # px, the smoothing before the search
 # Contrast counts from this share of a cell's brightness: an image without noise has no
 # spots by rounding.
 LEAST_CONTRAST = 1e-3
+LONGEST = 2.0  # diameters that an object may be long: membranes and filaments are none
 HALF = 0.5  # an object ends where half of its own contrast is left, however bright it is
 
 
@@ -45,7 +46,8 @@ def segment_secondary(
     The image is smoothed, and what is wider than `diameter_px` is taken off by a
     top-hat (white for bright objects, black for dark ones). Pixels above a threshold of
     each cell's own make pieces, of which the pixels above half of the piece's contrast are
-    kept. Those that touch are one object, but never across the border of two cells.
+    kept. Those that touch are one object, but never across the border of two cells. What is
+    longer than two diameters, such as a membrane, is none.
 
     Parameters
     ----------
@@ -72,7 +74,9 @@ def segment_secondary(
     np.maximum.at(peak, pieces[found], contrast[found])
     found[found] = contrast[found] >= HALF * peak[pieces[found]]
     pieces = label(np.where(found, cells, 0), connectivity=1, background=0).astype(np.int32)
-    pieces[(areas(pieces) < parameters.min_area_px)[pieces]] = 0
+    wrong = areas(pieces) < parameters.min_area_px
+    wrong |= _lengths(pieces) > LONGEST * parameters.diameter_px
+    pieces[wrong[pieces]] = 0
     return relabel(pieces)
 
 
@@ -123,6 +127,15 @@ def secondary_features(
         total = np.bincount(of, plane[inside], size)[labels]
         columns[f"cell_{name}_secondary_mean"] = _ratio(total, area)
     return columns
+
+
+def _lengths(labels: np.ndarray) -> np.ndarray:
+    """Longer side in px of the upright box around each label, indexed by label."""
+    table = object_table(labels)
+    lengths = np.zeros(int(labels.max(initial=0)) + 1, np.int32)
+    height, width = (table[f"bounds_{k + 2}"] - table[f"bounds_{k}"] for k in (0, 1))
+    lengths[table["label"]] = np.maximum(height, width)
+    return lengths
 
 
 def _thresholds(

@@ -5,6 +5,7 @@ reckoned from a few columns at a time, over all wells of a plate.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 
 import numpy as np
 import pandas as pd
@@ -137,18 +138,46 @@ def metric_feature_families(features: pd.DataFrame) -> pd.DataFrame:
     return table.rename_axis("family").reset_index()
 
 
+def metric_missing(features: pd.DataFrame, few: float = 0.001) -> pd.DataFrame:
+    """What is missing in more than a share `few` of the cells, most often missing first.
+
+    Features go missing together, such as the texture of an empty cytoplasm: those of one
+    family and compartment that are missing in as many cells are one row. `name` is that of
+    the feature, or what the names begin with and how many they are; `missing_share` is that
+    of each.
+    """
+    worst = features[features["missing_share"] > few]
+    compartment = worst["feature"].str.split("_").str[0]
+    together = worst.groupby(["family", compartment, "missing"], sort=False)
+    rows = [
+        (_spell_together(list(group["feature"]), family), group["missing_share"].iloc[0])
+        for (family, *_), group in together
+    ]
+    table = pd.DataFrame(rows, columns=["name", "missing_share"])
+    return table.sort_values("missing_share", ascending=False, kind="stable", ignore_index=True)
+
+
+def _spell_together(names: Sequence[str], family: str) -> str:
+    if len(names) == 1:
+        return names[0]
+    words = zip(*(name.split("_") for name in names), strict=False)
+    shared = [word for word, *_ in takewhile(lambda column: len(set(column)) == 1, words)]
+    count = f"{len(names)}" if family in shared else f"{len(names)} of {family}"
+    return "_".join([*shared, f"… ({count})"])
+
+
 def key_features(names: Sequence[str], channel_names: Sequence[str]) -> dict[str, str]:
     """A few features that everybody knows, of those that there are, and what to call them.
 
     The areas, then the mean of each channel over the cell, or the nucleus where only
     nuclei were measured.
     """
-    wanted = {"nucleus_area": "area of nuclei (px)", "cell_area": "area of cells (px)"}
-    wanted |= {"nucleus_Area": "area of nuclei (px)", "cell_Area": "area of cells (px)"}
+    wanted = {"nucleus_area": "Area of nuclei (px)", "cell_area": "Area of cells (px)"}
+    wanted |= {"nucleus_Area": "Area of nuclei (px)", "cell_Area": "Area of cells (px)"}
     body = "cell" if any(name.startswith("cell_") for name in names) else "nucleus"
     for channel in channel_names:
-        wanted[f"{body}_{channel}_mean"] = f"mean {channel} in {body}"
-        wanted[f"{body}_{channel}_Intensity_MeanIntensity"] = f"mean {channel} in {body}"
+        wanted[f"{body}_{channel}_mean"] = f"Mean {channel} in {body}"
+        wanted[f"{body}_{channel}_Intensity_MeanIntensity"] = f"Mean {channel} in {body}"
     return {name: label for name, label in wanted.items() if name in set(names)}
 
 

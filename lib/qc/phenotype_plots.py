@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from lib.qc.images import centre_crop, draw_outlines, enlarge, stretch
 from lib.qc.metrics import quantiles
 from lib.qc.panels import edges, frame, label_colours, legend_above, scale_bar
+from lib.qc.phenotype_metrics import metric_missing
 from lib.qc.plots import CROP, PERCENT, THOUSANDS, extent_text, quantile_marks
 from lib.qc.style import (
     ACCENT,
@@ -31,7 +32,8 @@ KIND_COLOURS = {
     "mostly_missing": WARNING,
     "constant": "#6B6B6B",
 }
-WORST = 14  # features that are named
+WORST = 14  # features, or groups of them, that are named
+MOST_BINS = 30
 MOST_TICKS = 24
 
 
@@ -99,9 +101,8 @@ def plot_cells_per_tile(tiles: pd.DataFrame, place: str) -> Figure:
         return figure
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.4))
     top = max(1, int(tiles["cells"].max()))
-    left.hist(
-        tiles["cells"], bins=np.linspace(-0.5, top + 0.5, min(31, top + 2)), color=ACCENT, ec="w"
-    )
+    step = -(-(top + 1) // MOST_BINS)  # whole numbers: bins of equal chances
+    left.hist(tiles["cells"], bins=np.arange(-0.5, top + 0.5 + step, step), color=ACCENT, ec="w")
     left.set(xlabel="cells in a tile", ylabel="tiles", title="All tiles")
     left.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     left.grid(False, axis="x")
@@ -138,7 +139,7 @@ def plot_feature_distributions(
     for panel, (feature, label) in zip(panels, labels.items(), strict=False):
         rows = wells[wells["feature"] == feature].set_index("well")
         _well_marks(panel, list(rows.index), rows)
-        panel.set_title(label[0].upper() + label[1:])
+        panel.set_title(label)
         if rows["q05"].min() >= 0:
             panel.set_ylim(0, None)
     return figure
@@ -168,7 +169,7 @@ def plot_feature_gaps(
     if features.empty or features["cells"].max() == 0:
         say_empty(figure.subplots(), "no cells")
         return figure
-    left, right = figure.subplots(1, 2)
+    left, right = figure.subplots(1, 2, width_ratios=(1.1, 1))
     rows = np.arange(len(families))
     start = np.zeros(len(families))
     for kind, colour in KIND_COLOURS.items():
@@ -179,7 +180,7 @@ def plot_feature_gaps(
     left.grid(False, axis="y")
     left.set(xlabel="features")
     legend_above(left, columns=len(KIND_COLOURS))
-    worst = features[features["missing_share"] > few].nlargest(WORST, "missing_share")
+    worst = metric_missing(features, few).head(WORST)
     right.set_title("Most often missing")
     if worst.empty:
         say_empty(right, f"no feature is missing\nin more than {few:.1%} of the cells")
@@ -187,7 +188,7 @@ def plot_feature_gaps(
     places = np.arange(len(worst))
     right.barh(places, np.ones(len(worst)), color=FAINT, height=0.7)
     right.barh(places, worst["missing_share"], color=WARNING, height=0.7)
-    right.set_yticks(places, worst["feature"], size=7)
+    right.set_yticks(places, worst["name"], size=7)
     right.invert_yaxis()
     right.set(xlim=(0, 1), xlabel="share of cells without a value")
     right.xaxis.set_major_formatter(PERCENT)

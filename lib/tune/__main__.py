@@ -18,7 +18,7 @@ from lib.shared.errors import InputError
 from lib.shared.files import check_folder
 from lib.shared.inputs import Inputs, check_inputs
 from lib.shared.tables import write_table
-from lib.tune import segmentation, spots
+from lib.tune import secondary, segmentation, spots
 from lib.tune.figure import Panel, plot_comparison
 from lib.tune.grid import (
     SCHEMA,
@@ -32,11 +32,13 @@ from lib.tune.grid import (
 )
 from lib.tune.images import Map, Screen, TileSource
 
-SUBTITLE = "Middle of each tile, counts of the whole tile; ranked by their mean score"
+SUBTITLE = "Middle of each tile, counts of the whole tile"
+RANKED = "; ranked by their mean score"
 LEGENDS = {
     "segmentation": segmentation.TINTS | {"nuclei": NUCLEUS_OUTLINE, "cells": CELL_OUTLINE},
     "spots": {"in library": MAPPED_MARK, "not in library": UNMAPPED_MARK},
 }
+SECONDARY_LEGEND = {"spots or vacuoles": NUCLEUS_OUTLINE, "cells": CELL_OUTLINE}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,10 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     for kind in LEGENDS:
         own = kinds.add_parser(kind, help=f"settings of {kind}")
         own.add_argument("--config", required=True, help="of the screen")
-        if kind == "segmentation":
-            own.add_argument(
-                "--module", choices=("sbs", "phenotype"), help="default: sbs, where there is one"
-            )
+        own.add_argument(
+            "--module", choices=("sbs", "phenotype"), help="default: sbs, where there is one"
+        )
         own.add_argument(
             "--grid",
             action="append",
@@ -93,8 +94,7 @@ def _positive(text: str) -> int:
 def _segmentation(options: argparse.Namespace) -> None:
     raw = read_config(options.config)
     config = load_config(raw, SCHEMA)
-    module = options.module or ("sbs" if "sbs" in config else "phenotype")
-    _check_section(options, config, module)
+    module = _module(options, config)
     if config[module]["dapi_channel"] is None:
         raise InputError(
             f"config key {module}.channel_names names no nuclear stain to find cells by."
@@ -114,13 +114,16 @@ def _segmentation(options: argparse.Namespace) -> None:
         crop = options.crop or segmentation.crop_of(typical)
         compare = partial(segmentation.compare, settings=settings, module=module, crop=crop)
         results = list(each(compare, planes))
-    _report(options, path, sources, settings, results, f"{module}_segmentation")
+    name, legend = f"{module}_segmentation", LEGENDS["segmentation"]
+    _report(options, path, sources, settings, results, name, legend)
 
 
 def _spots(options: argparse.Namespace) -> None:
     raw = read_config(options.config)
     config = load_config(raw, SCHEMA)
-    _check_section(options, config, "sbs")
+    if _module(options, config) == "phenotype":
+        _secondary(options, raw, config)
+        return
     grid = parse_grid(options.grid) or spots.default_grid(config["sbs"])
     settings = make_settings(raw, ("sbs",), grid)
     screen = Screen(config, _check_inputs(config, []), "sbs")
@@ -131,12 +134,29 @@ def _spots(options: argparse.Namespace) -> None:
     with _workers(options.jobs) as each:
         sources = screen.sources(places, each)
         results = list(each(compare, sources))
-    _report(options, ("sbs",), sources, settings, results, "spots")
+    _report(options, ("sbs",), sources, settings, results, "spots", LEGENDS["spots"])
 
 
-def _check_section(options: argparse.Namespace, config: Mapping[str, Any], module: str) -> None:
+def _secondary(options: argparse.Namespace, raw: dict, config: dict) -> None:
+    path = ("phenotype", "secondary_objects")
+    grid = parse_grid(options.grid) or secondary.default_grid(config[path[0]][path[1]])
+    settings = make_settings(raw, path, grid)
+    secondary.check_channel(settings)
+    screen = Screen(config, _check_inputs(config, []), "phenotype")
+    places = screen.choose(options.tiles, options.count)
+    compare = partial(secondary.compare, settings=settings, crop=options.crop or secondary.CROP_PX)
+    with _workers(options.jobs) as each:
+        sources = screen.sources(places, each)
+        results = list(each(compare, sources))
+    _report(options, path, sources, settings, results, "phenotype_spots", SECONDARY_LEGEND)
+
+
+def _module(options: argparse.Namespace, config: Mapping[str, Any]) -> str:
+    """The section to tune: the one asked for, else sbs where there is one."""
+    module = options.module or ("sbs" if "sbs" in config else "phenotype")
     if module not in config:
         raise InputError(f"The config {options.config} has no section {module} to tune.")
+    return module
 
 
 def _check_inputs(config: dict, settings: Sequence[Setting]) -> Inputs:
@@ -163,6 +183,7 @@ def _report(
     settings: Sequence[Setting],
     results: Sequence[tuple[list[dict[str, Any]], list[Panel]]],
     name: str,
+    legend: Mapping[str, str],
 ) -> None:
     """Write table and figure, and say which lines of the config choose the best setting."""
     scores = np.array([[row["score"] for row in rows] for rows, _ in results])
@@ -186,9 +207,9 @@ def _report(
         [setting.words for setting in settings],
         settings.index(configured),
         ranks.tolist(),
-        LEGENDS[options.kind],
+        legend,
         f"{options.kind.capitalize()} ({path[0]}), {len(settings)} settings",
-        SUBTITLE,
+        SUBTITLE + (RANKED if best else ""),
         sources[0].pixel_size(),
     )
     write_figure(f"{stem}.png", figure, dpi=150)
@@ -198,7 +219,7 @@ def _report(
 
 def _advice(best: Setting | None, path: Sequence[str]) -> str:
     if best is None:
-        return "# Nothing was found by which the settings could be ranked.\n"
+        return "# Nothing ranks the settings: look at the figure.\n"
     note = "the one configured" if best.configured else "not the one configured"
     head = f"# Setting {best.number} scores best, {note}. Look at the figure before you copy:\n"
     return head + yaml_lines(best, path)

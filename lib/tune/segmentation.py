@@ -58,9 +58,14 @@ def load_planes(source: TileSource) -> Planes:
         wanted = sorted({*cycles_of(source)})
         return sbs_planes(source.load_sbs(wanted)[0], wanted, source)
 
+    return phenotype_planes(source.load_phenotype(), source)
+
+
+def phenotype_planes(image: np.ndarray, source: TileSource) -> Planes:
+    """The images that a phenotype tile is segmented on, from its (C, Y, X) image."""
     from lib.phenotype.segmentation_images import cell_image
 
-    image, settings = source.load_phenotype(), source.settings
+    settings = source.settings
     dapi = image[source.channel(settings["dapi_channel"])]
     if settings["nuclei_only"]:
         return dapi, None
@@ -116,7 +121,7 @@ def compare(
         row["f1_configured_cells"] = _f1(found[configured].cells, one.cells)
         rows.append(row)
         caption = f"{row['nuclei']:,} nuclei, {row['cells']:,} cells\nscore {row['score']:.2f}"
-        panels.append(_panel(background, one, dapi.shape, crop, caption))
+        panels.append(outlined_panel(background, one.nuclei, one.cells, dapi.shape, crop, caption))
     if not any(row["cells"] for row in rows):
         for row in rows:  # nothing to rank by
             row["score"] = np.nan
@@ -211,19 +216,26 @@ def _background(dapi: np.ndarray, glow: np.ndarray | None, crop: int) -> np.ndar
     planes = [plane[window].astype(np.float32) for plane in (dapi, glow) if plane is not None]
     tints = list(TINTS.values())[: len(planes)]
     rgb = composite(np.stack(planes), tints, [(5, 99.9)] * len(planes))
-    return enlarge(rgb, _factor(rgb.shape))
+    return enlarge(rgb, picture_factor(rgb.shape))
 
 
-def _factor(shape: tuple[int, ...]) -> int:
+def picture_factor(shape: tuple[int, ...]) -> int:
+    """How many times a crop is enlarged for its panel."""
     return max(1, -(-PANEL_PX // max(shape[:2])))
 
 
-def _panel(
-    background: np.ndarray, found: Segmentation, shape: tuple[int, int], crop: int, caption: str
+def outlined_panel(
+    background: np.ndarray,
+    inner: np.ndarray,
+    cells: np.ndarray,
+    shape: tuple[int, int],
+    crop: int,
+    caption: str,
 ) -> Panel:
+    """The middle of a tile with the outlines of cells and of what lies in them."""
     window = centre_crop(shape, crop)
-    cut = found.cells[window]
-    factor = _factor(cut.shape)
+    cut = cells[window]
+    factor = picture_factor(cut.shape)
     drawn = draw_outlines(background, enlarge(cut, factor), CELL_OUTLINE, 1, opacity=0.8)
-    drawn = draw_outlines(drawn, enlarge(found.nuclei[window], factor), NUCLEUS_OUTLINE, 2)
+    drawn = draw_outlines(drawn, enlarge(inner[window], factor), NUCLEUS_OUTLINE, 2)
     return Panel((255 * drawn).astype(np.uint8), cut.shape, caption)

@@ -34,16 +34,23 @@ OPTIONAL = ("apply_ic_field_phenotype", "segment_secondary")
 
 
 def spoil(screen: Screen) -> None:
-    """Make one tile empty, one saturated in a channel and constant in another, one with a cell."""
+    """Make one tile empty, one saturated in a channel and constant in another, one with a cell.
+
+    Where no cell is there is the camera's offset and its noise, which the illumination field
+    bends; one channel of the empty tile is black.
+    """
     import tifffile
 
+    random = np.random.default_rng(0)
     for tile in (EMPTY, SATURATED, LONELY):
         path = screen.folder / f"raw/phenotype/P-1_W-A1_T-{tile}.tif"
         with tifffile.TiffFile(path) as file:
             image, description = file.asarray(), file.pages.first.description
-        quiet = np.quantile(image, 0.02, axis=(1, 2)).astype(np.uint16)[:, None, None]
+        level = np.quantile(image, 0.02, axis=(1, 2))[:, None, None]
+        quiet = random.poisson(level, image.shape).astype(np.uint16)
         if tile == EMPTY:
-            image[:] = 0
+            image[:] = quiet
+            image[PHENOTYPE_CHANNELS.index("WGA")] = 0
         elif tile == SATURATED:
             image[PHENOTYPE_CHANNELS.index("WGA")] = 65535
             image[PHENOTYPE_CHANNELS.index("P65")] = 500
@@ -52,7 +59,7 @@ def spoil(screen: Screen) -> None:
             inner = np.zeros(cells.shape, bool)
             inner[40:-40, 40:-40] = True
             whole = np.setdiff1d(cells[inner], [*cells[~inner], 0])
-            image = np.where(cells == whole[0], image, quiet).astype(np.uint16)
+            image = np.where(cells == whole[0], image, quiet)
         options = {"photometric": "minisblack", "metadata": None}
         tifffile.imwrite(path, image, description=description.encode(), **options)
 

@@ -139,6 +139,29 @@ def test_a_threshold_of_noise_and_one_of_few_reads_rank_low(screen):
     assert table["chance"].unique() == pytest.approx([12 / 4 ** len(CYCLES)], abs=1e-4)
 
 
+def test_spots_in_phenotype_cells_lie_side_by_side_without_a_rank(screen, capsys):
+    arguments = ("spots", "--module", "phenotype", "--count", "1")
+    assert tune.main([*arguments, "--config", "config.yml"]) == 1
+    assert "phenotype.secondary_objects.channel is null" in capsys.readouterr().err
+    assert not Path("results").exists()
+
+    configure("phenotype", secondary_objects={"channel": "WGA", "diameter_px": 6})
+    run(*arguments, "--grid", "deviations=3,6,60")
+
+    assert "# Nothing ranks the settings" in capsys.readouterr().out
+    table = table_of("phenotype_spots")
+    assert table["configured"].tolist() == [False, True, False]
+    assert (table["rank"] == 0).all() and table["score"].isna().all()
+    assert (table["cells"] > 5).all()
+    few, usual, many = sorted(table["objects"])
+    assert table["objects"].tolist() == [many, usual, few]
+    assert few < usual < many
+    np.testing.assert_allclose(
+        table["objects_per_cell"], table["objects"] / table["cells"], atol=1e-4
+    )
+    assert Path("results/tune/phenotype_spots.png").stat().st_size > 10_000
+
+
 def test_aligned_images_of_a_run_give_the_same_spots(screen):
     arguments = ("spots", "--tiles", "1/A1/0", "--grid", "spot_threshold=2")
     run(*arguments, "--out", "raw")

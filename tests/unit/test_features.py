@@ -1,5 +1,6 @@
 """What holds for every table of features: columns, types, rows, odd tiles, symmetries."""
 
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -307,3 +308,19 @@ def test_the_documentation_lists_the_features_of_the_code():
     assert markdown_table() in DOCS.read_text()
     for family in FAMILIES:
         assert f"`{family}`" in DOCS.read_text(), family
+
+
+def test_every_column_of_a_table_is_one_row_of_the_documentation():
+    rows = re.findall(r"^\| \w+ \| `(\S+)` \| (.+?) \| (.+?) \|", DOCS.read_text(), re.MULTILINE)
+    units = {"px", "1", "rad", "%", "grey", "grey/grey", "levels", "levels²", "bit"}
+    assert {unit for _, unit, _ in rows} == units
+    places = {"compartment": "|".join(COMPARTMENTS), "channel": "|".join(CHANNELS)}
+    places |= {"channelA": CHANNELS[0], "channelB": CHANNELS[1]}
+    patterns = [
+        re.sub(r"\{(\w+)\}", lambda place: f"(?:{places.get(place[1], '[0-9]+')})", column)
+        for column, _, _ in rows
+    ]
+    for name in list(EXPECTED)[1:]:
+        assert sum(re.fullmatch(pattern, name) is not None for pattern in patterns) == 1, name
+    for pattern in patterns:
+        assert any(re.fullmatch(pattern, name) for name in EXPECTED), pattern

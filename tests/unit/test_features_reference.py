@@ -1,5 +1,6 @@
 """Features against independent references: scikit-image, mahotas, CellProfiler, plain loops."""
 
+import re
 from functools import cache
 from math import factorial
 from pathlib import Path
@@ -8,12 +9,14 @@ import cv2
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.spatial import ConvexHull
 from scipy.spatial.distance import cdist, pdist
 from skimage.feature import graycomatrix, graycoprops
 from skimage.measure import regionprops
-from skimage.morphology import diamond, opening
+from skimage.morphology import convex_hull_image, diamond, opening
 
-from lib.phenotype.features import FeatureParameters, measure
+from lib.phenotype.features import FAMILIES, FeatureParameters, measure
+from lib.phenotype.features.cellprofiler import SAME, SIMILAR
 from lib.phenotype.features.objects import FOUR_NEIGHBORS, Objects
 from lib.phenotype.features.shape import ZERNIKE
 from lib.shared.segmentation import segment
@@ -118,21 +121,15 @@ def test_distances_to_the_edge_see_each_object_alone(scene):
     np.testing.assert_allclose(found["cell_mean_radius"], [d.mean() for d in distances], **CLOSE)
 
 
-def test_least_feret_diameter_by_turning_the_callipers():
-    found = features(simulated(), "shape")
-    angles = np.deg2rad(np.arange(0, 180, 0.25))
-    directions = np.stack([np.cos(angles), np.sin(angles)])
-    for least, greatest, mask in zip(
-        found["cell_min_feret_diameter"],
-        found["cell_max_feret_diameter"],
-        each_object(simulated()[1]),
-        strict=True,
-    ):
-        points = np.argwhere(mask)[:, None] + [[0.5, 0], [-0.5, 0], [0, 0.5], [0, -0.5]]
-        widths = np.ptp(points.reshape(-1, 2) @ directions, axis=0)
-        # The hull is filled up with whole pixels before: at most a pixel more.
-        assert widths.min() - 0.01 <= least <= widths.min() + 1
-        assert widths.max() - 0.01 <= greatest <= widths.max() + 1
+def test_least_feret_diameter_along_the_edges_of_the_hull(scene):
+    """The hull filled up with whole pixels lies between two parallels, one along an edge."""
+    found = features(scene, "shape")
+    for least, mask in zip(found["cell_min_feret_diameter"], each_object(scene[1]), strict=True):
+        pixels = np.argwhere(convex_hull_image(mask))
+        middles = pixels[:, None] + [[0.5, 0], [-0.5, 0], [0, 0.5], [0, -0.5]]
+        hull = ConvexHull(middles.reshape(-1, 2))
+        across = hull.points[hull.vertices] @ hull.equations[:, :2].T
+        assert least == pytest.approx(np.ptp(across, axis=0).min(), 1e-4)
 
 
 def zernike_circle(mask):
@@ -363,22 +360,91 @@ def test_colocalization_object_by_object(scene):
             assert ours == pytest.approx(value, 1e-4, 1e-5, nan_ok=True), feature
 
 
-def test_colocalization_equals_cellprofiler(scene):
-    cp = pytest.importorskip("cp_measure.core.measurecolocalization")
+@pytest.fixture
+def by_cellprofiler(scene):
+    """What cp_measure says of the objects, of channel A, and of A with B, by its own names."""
+    for name in ("sizeshape", "intensity", "intensitydistribution"):
+        pytest.importorskip(f"cp_measure.core.measureobject{name}")
+    from cp_measure.core import (
+        measurecolocalization,
+        measuregranularity,
+        measureobjectintensity,
+        measureobjectintensitydistribution,
+        measureobjectsizeshape,
+        measuretexture,
+    )
     from skimage.segmentation import relabel_sequential
 
     image, labels = scene
-    found = features(scene, "colocalization")
     a, b = image.astype(float)
     labels = relabel_sequential(labels)[0]
-    theirs = {}
-    for function in ("pearson", "manders_fold", "rwc", "overlap"):
-        theirs |= getattr(cp, f"get_correlation_{function}")(a, b, labels)
-    names = ["correlation", "slope", "manders_1", "manders_2", "rwc_1", "rwc_2"]
-    names += ["overlap", "k_1", "k_2"]
-    for name, expected in zip(names, theirs.values(), strict=True):
+    found = measuretexture.get_texture(labels, a / a.max())
+    found |= measureobjectintensity.get_intensity(labels, a)
+    found |= measureobjectintensitydistribution.get_radial_distribution(labels, a)
+    found |= measuregranularity.get_granularity(labels, a)
+    for group in ("sizeshape", "zernike", "feret"):
+        found |= getattr(measureobjectsizeshape, f"get_{group}")(labels, a)
+    for group in ("pearson", "manders_fold", "rwc", "overlap"):
+        found |= getattr(measurecolocalization, f"get_correlation_{group}")(a, b, labels)
+    return {name: np.asarray(values) for name, values in found.items()}
+
+
+def counterparts(table):
+    """Our columns of the cell and channel A, or A and B, with the names in CellProfiler."""
+    starts = {"object": "cell_", "channel": "cell_A_", "pair": "cell_A_B_"}
+    for family in FAMILIES.values():
+        for feature in family.features:
+            if feature.pattern not in table:
+                continue
+            places = re.sub(r"\{(\w+)\}", r"(?P<\1>\\d+)", feature.pattern)
+            for name in feature.expand(FeatureParameters()):
+                numbers = re.fullmatch(places, name).groupdict()
+                theirs = table[feature.pattern].format(**numbers, angle="00")
+                yield starts[family.of] + name, theirs
+
+
+def test_every_feature_called_the_same_equals_cellprofiler(scene, by_cellprofiler):
+    found = features(scene, *FAMILIES)
+    compared = list(counterparts(SAME))
+    assert len(compared) == len(SAME) + 6  # seven Hu moments
+    for ours, theirs in compared:
         np.testing.assert_allclose(
-            found[f"cell_A_B_{name}"], expected, rtol=1e-4, atol=1e-5, err_msg=name
+            found[ours], by_cellprofiler[theirs], rtol=1e-4, atol=1e-5, err_msg=ours
+        )
+
+
+def test_features_that_are_similar_go_by_names_of_cellprofiler(scene, by_cellprofiler):
+    patterns = [feature.pattern for family in FAMILIES.values() for feature in family.features]
+    assert not set(SAME) & set(SIMILAR)
+    assert set(SAME) | set(SIMILAR) == {name for name in patterns if not name.startswith("foci")}
+    for _, theirs in counterparts(SIMILAR):  # its neighbours are measured by another function
+        assert theirs in by_cellprofiler or theirs.startswith("Neighbors_"), theirs
+
+
+def test_differences_from_cellprofiler_are_those_of_the_documentation(scene, by_cellprofiler):
+    found = features(scene, "shape", "intensity")
+    # Orientation in degrees, also where there is no long axis; a half turn is none.
+    long = np.isfinite(found["cell_orientation"])
+    turn = np.deg2rad(by_cellprofiler["Orientation"]) - found["cell_orientation"]
+    np.testing.assert_allclose(np.sin(turn[long]), 0, atol=1e-4)
+    assert long.mean() > 0.8
+    # Feret diameters between the centres of pixels, not around them.
+    for kind in ("Max", "Min"):
+        longer = found[f"cell_{kind.lower()}_feret_diameter"]
+        longer = longer - by_cellprofiler[f"{kind}FeretDiameter"]
+        assert (longer > 0).all() and (longer < 2).all()
+    # Edges without the frame of the image.
+    labels = scene[1]
+    rim = np.ones(labels.shape, bool)
+    rim[1:-1, 1:-1] = False
+    inner = ~np.isin(found["label"], labels[rim])
+    assert inner.sum() >= 2
+    for kind in ("Integrated", "Mean", "Std", "Min", "Max"):
+        np.testing.assert_allclose(
+            found[f"cell_A_{kind.lower()}_edge"][inner],
+            by_cellprofiler[f"Intensity_{kind}IntensityEdge"][inner],
+            rtol=1e-4,
+            atol=1e-5,
         )
 
 

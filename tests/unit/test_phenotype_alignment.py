@@ -75,6 +75,15 @@ def test_what_shows_no_clear_shift_stays_and_is_flagged():
     assert table["flagged"].tolist() == [False, False, True, True]
 
 
+@pytest.mark.parametrize("level", [0, 137, 1000, 65535])
+def test_channels_that_are_the_same_everywhere_show_no_shift(level):
+    image = np.full((2, *SHAPE), level, np.uint16)
+    found = estimate_channel_alignment(image, 0, [[1]])
+    assert found.unclear.tolist() == [False, True]
+    assert not found.offsets.any()
+    assert np.isnan(found.correlation).all()
+
+
 def test_a_shift_beyond_the_largest_is_not_believed():
     found = estimate_channel_alignment(two_rounds(), 0, [[2, 3]], max_shift=3)
     assert (np.abs(found.offsets) <= 3.5).all()

@@ -53,6 +53,16 @@ def test_larger_things_and_smaller_ones_are_none():
     assert objects[40, 120] == 0
 
 
+def test_a_membrane_is_none():
+    image, cells = scene()
+    expected = segment_secondary(image, cells, SecondaryParameters())
+    image[85:105, 60:62] += 600  # 20 px long, 2 px wide
+    found = segment_secondary(image, cells, SecondaryParameters())
+    np.testing.assert_array_equal(found, expected)
+    short = segment_secondary(image, cells, SecondaryParameters(diameter_px=14))
+    assert short[95, 60] > 0
+
+
 def test_an_object_ends_at_the_border_of_its_cell():
     cells = np.ones((60, 60), np.int32)
     cells[:, 30:] = 2

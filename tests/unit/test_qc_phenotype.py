@@ -122,6 +122,33 @@ def test_without_cells_features_are_all_missing_and_none_constant(features):
     assert len(metrics.metric_feature_families(table)) == 2
 
 
+def test_what_goes_missing_together_is_one_row():
+    shares = {
+        "nucleus_A_granularity_1": 0.5,
+        "nucleus_A_granularity_2": 0.5,
+        "nucleus_A_granularity_3": 0.25,
+        "cell_A_granularity_1": 0.5,
+        "cell_B_foci_area": 0.75,
+        "cell_B_foci_count": 0.0,
+    }
+    features = pd.DataFrame(
+        {
+            "feature": list(shares),
+            "family": ["granularity"] * 4 + ["foci"] * 2,
+            "missing": [round(8 * share) for share in shares.values()],
+            "missing_share": list(shares.values()),
+        }
+    )
+    assert metrics.metric_missing(features).to_numpy().tolist() == [
+        ["cell_B_foci_area", 0.75],
+        ["nucleus_A_granularity_… (2)", 0.5],
+        ["cell_A_granularity_1", 0.5],
+        ["nucleus_A_granularity_3", 0.25],
+    ]
+    assert metrics.metric_missing(features, 0.6)["name"].tolist() == ["cell_B_foci_area"]
+    assert metrics.metric_missing(features, 0.75).empty
+
+
 def test_key_features_are_those_there_are(features):
     names = list(features.columns)
     assert list(metrics.key_features(names, ["DAPI", "WGA", "GFP"])) == [
@@ -189,6 +216,9 @@ def test_cells_per_tile_counts_empty_tiles(info):
     assert "4 cells in 4 tiles; 2 of them without a cell" in texts(figure)
     histogram, wells = figure.axes
     assert sum(bar.get_height() for bar in histogram.patches) == 4
+    crowded = figures.plot_cells_per_tile(tiles.assign(cells=[0, 7, 55, 55]), PLACE)
+    assert {bar.get_width() for bar in crowded.axes[0].patches} == {2.0}
+    assert [bar.get_height() for bar in crowded.axes[0].patches][-1] == 2
     assert [label.get_text() for label in wells.get_xticklabels()] == ["A1", "A2", "A10"]
 
 
@@ -212,9 +242,9 @@ def test_gaps_are_counted_and_the_worst_named(features):
     said = texts(figure)
     assert "5 features; 3 lack a value for some cell, 1 are the same for all" in said
     named = [label.get_text() for label in figure.axes[1].get_yticklabels()]
-    assert named == ["cell_DAPI_std", "cell_DAPI_mean", "cell_WGA_mean"]
-    widths = [bar.get_width() for bar in figure.axes[1].patches[3:]]
-    assert widths == [1, 0.25, 0.25]
+    assert named == ["cell_DAPI_std", "cell_… (2 of intensity)"]
+    widths = [bar.get_width() for bar in figure.axes[1].patches[2:]]
+    assert widths == [1, 0.25]
     whole = table[table["missing"] == 0]
     figure = figures.plot_feature_gaps(metrics.metric_feature_families(whole), whole, PLACE)
     assert "no feature is missing" in texts(figure)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lib.shared.config import load_config
 from lib.shared.errors import InputError
 from lib.shared.segmentation import Segmentation
-from lib.tune import segmentation, spots
+from lib.tune import secondary, segmentation, spots
 from lib.tune.__main__ import main
 from lib.tune.figure import Marks, Panel, plot_comparison
 from lib.tune.grid import SCHEMA, make_settings, parse_grid, rank_settings, spell, yaml_lines
@@ -368,6 +368,15 @@ def test_spots_need_sequencing(tmp_path, capsys):
     path = tmp_path / "config.yml"
     path.write_text(yaml.safe_dump(raw))
 
-    assert main(["spots", "--config", str(path)]) == 1
+    assert main(["spots", "--module", "sbs", "--config", str(path)]) == 1
 
     assert "no section sbs to tune" in capsys.readouterr().err
+
+
+def test_the_default_grid_of_secondary_objects_stays_within_what_a_config_takes():
+    grid = secondary.default_grid({"deviations": 6, "diameter_px": 3})
+    assert grid == {"deviations": [6, 3.6, 9.6], "diameter_px": [3, 2.0, 4.8]}
+    assert secondary.default_grid({"deviations": 0.1, "diameter_px": 2}) == {
+        "deviations": [0.1, 0.2],
+        "diameter_px": [2, 3.2],
+    }

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from lib.phenotype.features.cellprofiler import spell_counterpart
 from lib.phenotype.features.parameters import FeatureParameters
 from lib.phenotype.features.shape import HU_MOMENTS, ZERNIKE
 from lib.phenotype.features.texture import HARALICK
@@ -326,10 +327,11 @@ def prefixes(of: str, compartment: str, channel_names: Sequence[str]) -> list[st
 
 def markdown_table() -> str:
     """The table of all features for the documentation."""
-    lines = ["| family | column | unit | definition |", "|---|---|---|---|"]
+    lines = ["| family | column | unit | definition | CellProfiler |", "|---|---|---|---|---|"]
     for name, family in FAMILIES.items():
         for feature in family.features:
             column = f"`{PREFIX[family.of]}{feature.pattern}`"
             definition = feature.definition + (" (integer)" if feature.integer else "")
-            lines.append(f"| {name} | {column} | {feature.unit} | {definition} |")
+            other = spell_counterpart(feature.pattern)
+            lines.append(f"| {name} | {column} | {feature.unit} | {definition} | {other} |")
     return "\n".join(lines)
