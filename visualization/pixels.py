@@ -196,8 +196,7 @@ def tiff_form(path: Path) -> Form:
             for channel in range(count)
         ]
     )
-    extremes = first.min(axis=(1, 2)), first.max(axis=(1, 2))
-    windows = channel_windows(first, *extremes, info.dtype.name in LABEL_DTYPES)
+    windows = channel_windows(first, info.dtype.name in LABEL_DTYPES)
     channels = tuple(
         Channel(label, color, (window["start"], window["end"]))
         for label, color, window in zip(labels, channel_colors(labels), windows, strict=True)

@@ -98,6 +98,7 @@ def write_multiscale_omezarr(
     is_label: bool | None = None,
     labels: Mapping[str, np.ndarray] | None = None,
     label_attributes: LabelMetadata | None = None,
+    sources: Sequence[str | os.PathLike] = (),
     provenance: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Path:
@@ -107,13 +108,22 @@ def write_multiscale_omezarr(
     axes : a letter per dimension, of "TCYX"; None: guessed from the shape.
     labels : masks (Y, X) of objects in this image, by name.
     label_attributes : further keys of their `image-label`, by name.
+    sources : files that the image comes from, noted with `provenance`.
 
     The store appears whole or not at all. Raises ValueError for what cannot be stored
     as told, OSError when the disk refuses.
     """
     chosen = StoreOptions(tuple(chunk_shape), coarsening_factor, max_levels, **options)
     content = image_of_array(
-        image, axes, pixel_size, channel_labels, stage_position, is_label, labels, label_attributes
+        image,
+        axes,
+        pixel_size,
+        channel_labels,
+        stage_position,
+        is_label,
+        labels,
+        label_attributes,
+        sources,
     )
     return write_store(output_dir, content, chosen, provenance)
 

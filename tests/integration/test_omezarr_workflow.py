@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lib.shared import layout
@@ -116,6 +117,18 @@ def test_stores_know_their_channels_their_size_and_where_they_come_from(mirrored
     half = (PARAMETERS.tile_size - 1) / 2 * PARAMETERS.sbs_pixel_um
     expected = [tile["y_pos"] - half, tile["x_pos"] - half]
     np.testing.assert_allclose(first[1]["translation"][-2:], expected)
+
+
+def test_converted_raw_files_know_where_they_come_from(mirrored):
+    sheet = read_table(mirrored.folder / "sbs_samples.tsv").astype(str)
+    for cycle in CYCLES:
+        place = {"plate": "1", "well": "A1", "tile": "0", "cycle": str(cycle)}
+        store = mirrored.results / layout.OMEZARR["preprocess"]["convert_sbs"].format(**place)
+        noted = json.loads((store / ".zattrs").read_text())["poolscope"]
+        here = (sheet[list(place)] == pd.Series(place)).all(axis=1)
+        names = sorted(Path(path).name for path in sheet.loc[here, "sample_fp"])
+        assert sorted(Path(source["path"]).name for source in noted["source"]) == names
+        assert names and noted["stage"] == "convert_sbs"
 
 
 def test_masks_lie_as_labels_in_the_store_of_the_aligned_image(mirrored):

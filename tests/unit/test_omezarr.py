@@ -237,11 +237,24 @@ def test_channels_as_viewers_show_them(tmp_path, version):
     assert (first["label"], first["color"], second["color"]) == ("DAPI", "0000FF", "FF8000")
     assert omero["rdefs"] == {"model": "color", "defaultT": 0, "defaultZ": 0}
     window = first["window"]
-    assert (window["min"], window["max"]) == (0, 599)
+    assert (window["min"], window["max"]) == (0, pytest.approx(599, abs=3))
     assert window["start"] == pytest.approx(7, abs=3)
     assert window["end"] == pytest.approx(598, abs=3)
     # A channel with next to nothing in it still has a window that is none of nothing.
     assert second["window"]["start"] < second["window"]["end"] <= second["window"]["max"] == 9000
+
+
+def test_reads_are_no_brighter_in_a_deeper_pyramid(tmp_path):
+    """Means of blocks dilute reads: a window that suits them turns cells white."""
+    image = RANDOM.integers(100, 200, (1, 512, 512)).astype(np.uint16)
+    image[:, ::8, ::8] = 5000  # 1.6 % of all pixels
+    windows = []
+    for levels in (1, 5):
+        path = tmp_path / f"{levels}.ome.zarr"
+        write_multiscale_omezarr(image, path, chunk_shape=(1, 32, 32), max_levels=levels)
+        windows.append(ome_of(path)["omero"]["channels"][0]["window"])
+    assert windows[0] == windows[1]
+    assert windows[0]["start"] < 110 and windows[0]["end"] == windows[0]["max"] == 5000
 
 
 def test_dark_borders_do_not_set_the_window(tmp_path):
@@ -352,6 +365,25 @@ def test_a_tiff_without_pixel_size_gets_no_unit(tmp_path):
     assert read_image_info(path).pixel_size is None
     sized = export_tiff_to_omezarr(tmp_path / "t.tiff", tmp_path / "s.ome.zarr", (0.5, 0.25))
     assert read_image_info(sized).pixel_size == (0.5, 0.25)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ome": True, "metadata": {
+            "axes": "CYX", "PhysicalSizeY": 650, "PhysicalSizeYUnit": "nm",
+            "PhysicalSizeX": 0.325, "PhysicalSizeXUnit": "µm",
+        }},
+        {"imagej": True, "resolution": (1 / 0.325, 1 / 0.65),
+         "metadata": {"axes": "CYX", "unit": "micron"}},
+    ],
+    ids=["OME-TIFF", "ImageJ"],
+)  # fmt: skip
+def test_the_pixel_size_of_tiffs_of_other_programs(tmp_path, options):
+    tifffile.imwrite(tmp_path / "t.tif", TILE, **options)
+    path = export_tiff_to_omezarr(tmp_path / "t.tif", tmp_path / "t.ome.zarr")
+    assert read_image_info(path).pixel_size == pytest.approx((0.65, 0.325))
+    np.testing.assert_array_equal(read_image(path), TILE)
 
 
 def test_a_colour_tiff_has_its_samples_as_channels(tmp_path):

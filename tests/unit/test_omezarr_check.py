@@ -62,6 +62,12 @@ class Store:
         change(content)
         name.write_text(json.dumps(content))
 
+    def change_type(self, name):
+        """Let all levels be read as another type."""
+        key, value = ("dtype", np.dtype(name).str) if self.v2 else ("data_type", name)
+        for level in ("scale0", "scale1"):
+            self.edit_array(lambda array: set_in(array, key, value), level)
+
     def rewrite(self, level, change):
         """Write other pixels into a level, as soundly as zarr-python does."""
         array = zarr.open_array(self.path / level, mode="r+")
@@ -133,6 +139,7 @@ FAULTS = {
         ),
         "of int16",
     ),
+    "all levels of another type": (lambda s: s.change_type("int16"), "was written as uint16"),
     "axes out of order": (lambda s: s.edit(lambda o: swap(multiscale(o)["axes"], 1, 2)), "axes"),
     "an axis too few": (lambda s: s.edit(lambda o: multiscale(o)["axes"].pop(0)), "dimensions"),
     "type of an axis": (

@@ -325,9 +325,12 @@ def _check_pixels(path: Path, arrays: Sequence, multiscale: Mapping, own: Mappin
         except StoreError as error:
             yield f"{path} {error}."
             return
-    noted = own.get("checksum", {}).get("crc32c")
-    if noted is not None and noted != f"{checksum(levels[0]):08x}":
-        name = _level_name(path, arrays[0])
+    noted = own.get("checksum", {})
+    name, dtype = _level_name(path, arrays[0]), levels[0].dtype.name
+    if noted.get("dtype", dtype) != dtype:
+        yield f"{path} was written as {noted['dtype']}, and {name} is of {dtype}."
+        return
+    if noted and noted["crc32c"] != f"{checksum(levels[0]):08x}":
         yield f"{path} does not hold in {name} what was written: its checksum differs."
         return
     make = {"mean": mean_levels, "nearest": label_levels}.get(multiscale.get("type"))

@@ -52,7 +52,7 @@ class Codec:
     def v2(self) -> dict:
         """The `compressor` of `.zarray`."""
         if self.name == "zstd":
-            return {"id": "zstd", "level": self.level, "checksum": False}
+            return {"id": "zstd", "level": self.level}  # some readers know no further keys
         return {
             "id": "blosc",
             "cname": "zstd",

@@ -66,7 +66,7 @@ def image_of_tiff(
         labels[name] = read_image(entry["tiff_path"])
         attributes[name] = {key: value for key, value in entry.items() if key != "tiff_path"}
     if pixel_size is None or tuple(pixel_size) == UNKNOWN_PIXEL_SIZE:
-        pixel_size = info.pixel_size
+        pixel_size = info.pixel_size or _pixel_size_of_others(paths[0])
     names = channel_labels or info.channel_names
     return image_of_array(
         image, axes, pixel_size, names, stage_position, is_label, labels, attributes, paths
@@ -91,6 +91,18 @@ def image_of_raw(
     paths = list(dict.fromkeys(source.path for source in sources))
     size = pixel_size or raw_pixel_size(rows)
     return image_of_array(image, "CYX", size, channel_labels, stage_position, sources=paths)
+
+
+def _pixel_size_of_others(path: str | os.PathLike) -> PixelSize | None:
+    """What the headers of another program say (OME-XML, ImageJ, Micro-Manager); None if nothing."""
+    from lib.preprocess.readers.read import open_raw
+    from lib.preprocess.readers.source import RawImageError
+
+    try:
+        with open_raw(Path(path)) as file:
+            return file.image(0).pixel_size
+    except RawImageError:  # no image as microscopes leave them, such as a colour photograph
+        return None
 
 
 def _read_tiffs(paths: Sequence[str | os.PathLike]) -> tuple[np.ndarray, str, ImageInfo]:

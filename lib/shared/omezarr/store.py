@@ -274,7 +274,11 @@ def _write_pyramid(
     own = {
         "axes": image.source_axes,
         "chunks": {layout.path: int(np.prod(layout.grid)) for layout in layouts},
-        "checksum": {"crc32c": f"{writer.checksum:08x}", "of": paths[0]},
+        "checksum": {
+            "crc32c": f"{writer.checksum:08x}",
+            "of": paths[0],
+            "dtype": image.pixels.dtype.name,  # the same bytes of another type are other pixels
+        },
     }
     return {"multiscales": scales, "omero": channels}, own
 

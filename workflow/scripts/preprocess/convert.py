@@ -29,7 +29,8 @@ with job_log(snakemake.log[0]) as log:
                 axes="CYX",
                 channel_labels=names,
                 stage_position=stage_position(found),
-                provenance=provenance(snakemake.rule, snakemake.config),
+                sources=list(dict.fromkeys(source.path for source in sources)),
+                provenance=provenance(snakemake.rule.removesuffix("_omezarr"), snakemake.config),
                 **params.options,
             )
         else:
