@@ -116,8 +116,9 @@ def connect(account: Account | None = None) -> Iterator["BlitzGateway"]:
         from omero.gateway import BlitzGateway
     except ImportError as error:
         raise InputError(f"{INSTALL} ({error})") from None
-    # It logs whole objects and tracebacks of errors that are told here in a sentence.
-    logging.getLogger("omero.gateway").setLevel(logging.CRITICAL)
+    # They log whole objects and tracebacks of errors that are told here in a sentence.
+    for name in ("omero.gateway", "omero.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with told(account), ExitStack() as stack:
         client = omero.client(account.host, account.port)
         # Closes the communicator, whose threads would keep the process alive.

@@ -9,8 +9,10 @@ import hashlib
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +30,7 @@ from lib.omero.import_image import (
     writing,
 )
 from lib.omero.import_tables import attach_files
-from lib.omero.queries import batches, rows
+from lib.omero.queries import ALL_GROUPS, batches, rows
 from lib.omero.stages import Mode
 from lib.shared.errors import InputError
 from lib.shared.files import atomic_path
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 KEY_PREFIX = "poolscope/"
 IMPORTING, COMPLETE = "importing", "complete"
+RESULTS_PLATE = "results plate"  # in the provenance
 FIELDS_IN_A_CALL = 64  # with their images some hundred objects for each field
 WELL = re.compile(r"([A-Z]{1,2})([0-9]{1,2})")
 
@@ -48,9 +51,10 @@ OWN_PLATES = """
     where p.externalIdentifier = :key and p.details.owner.id = :owner order by p.id
 """
 PLATE_IMAGES = """
-    select s.well.id, s.well.row, s.well.column, i.id, i.name, p.id, s.well.status
-    from WellSample s join s.image i join i.pixels p where s.well.plate.id = :plate order by s.id
+    select s.well.id, s.well.row, s.well.column, i.id, i.name, s.id, s.well.status
+    from WellSample s join s.image i where s.well.plate.id = :plate order by s.id
 """
+WELL_WITH_FIELDS = "select w from Well w left outer join fetch w.wellSamples where w.id = :id"
 
 
 @dataclass(frozen=True)
@@ -108,14 +112,15 @@ class PlateImport:
         The time of the run and the like are no part of it: the same results are
         imported once.
         """
-        masks = [path for entry in self.images for _, path in entry.masks]
-        files = [*(entry.path for entry in self.images), *masks, *self.tables]
-        parts = [
-            [[asdict(entry.image), entry.well, entry.acquisition] for entry in self.images],
-            [_stamp(path) for path in files],
-        ]
-        text = json.dumps(parts, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        masks = (path for entry in self.images for _, path in entry.masks)
+        files = chain((entry.path for entry in self.images), masks, self.tables)
+        described = ([asdict(entry.image), entry.well, entry.acquisition] for entry in self.images)
+        digest = hashlib.sha256(b"[[")
+        _add_list(digest, described)
+        digest.update(b"], [")
+        _add_list(digest, map(_stamp, files))
+        digest.update(b"]]")
+        return digest.hexdigest()[:16]
 
 
 def import_plate(
@@ -146,7 +151,7 @@ def import_plate(
         _delete_twins(gateway, plate_id)
         _import_wells(gateway, plate, plate_id, mode)
         _delete_twins(gateway, plate_id)
-        _draw_masks(gateway, plate, plate_id)
+        _draw_masks(gateway, plate, _image_numbers(gateway, plate, plate_id))
         attach_files(gateway, plate_id, plate.tables)
     # A plate that is there already may get tags, or its source plate, afterwards.
     _describe(gateway, plate, plate_id)
@@ -219,13 +224,27 @@ def incomplete_plates(gateway: "BlitzGateway") -> list[tuple[int, str]]:
 def delete_plate(gateway: "BlitzGateway", plate_id: int) -> None:
     """Delete a plate that an import made, with its images and annotations.
 
-    Raises `InputError` for a plate that Poolscope did not make.
+    The provenance goes from its source plate, too, which would else tell of results that
+    are not there. Raises `InputError` for a plate that Poolscope did not make.
     """
-    found = rows(gateway, "select p.externalIdentifier from Plate p where p.id = :id", id=plate_id)
-    if not found or not (found[0][0] or "").startswith(KEY_PREFIX):
+    plate = object_by_number(gateway, "Plate", plate_id)
+    if plate is None:
+        raise InputError(
+            f"OMERO has no plate {plate_id}, or user {gateway.getUser().getName()} may not read it."
+        )
+    if not (plate.getExternalIdentifier() or "").startswith(KEY_PREFIX):
         raise InputError(f"OMERO plate {plate_id} was not made by Poolscope: it is not deleted.")
-    delete_objects(gateway, "Plate", [plate_id])
-    if rows(gateway, "select p.id from Plate p where p.id = :id", id=plate_id):
+    with in_group(gateway, plate.getDetails().getGroup().getId()):
+        told = [
+            annotation.getId()
+            for annotation in plate.listAnnotations(NAMESPACE)
+            if annotation.isOwned()
+            and dict(annotation.getValue()).get(RESULTS_PLATE) == str(plate_id)
+        ]
+        if told:
+            delete_objects(gateway, "Annotation", told)
+        delete_objects(gateway, "Plate", [plate_id])
+    if object_by_number(gateway, "Plate", plate_id) is not None:
         raise NoPermission(f"OMERO did not delete plate {plate_id}: ask its owner.")
 
 
@@ -307,10 +326,17 @@ def check_rights(
 
 def object_by_number(gateway: "BlitzGateway", kind: str, number: int) -> object:
     """An object of any of the user's groups, by number."""
-    previous = gateway.SERVICE_OPTS.getOmeroGroup()
-    gateway.SERVICE_OPTS.setOmeroGroup("-1")
-    try:
+    with in_group(gateway, ALL_GROUPS):
         return gateway.getObject(kind, number)
+
+
+@contextmanager
+def in_group(gateway: "BlitzGateway", number: int) -> Iterator[None]:
+    """Have calls made in a group, or in all of them (-1)."""
+    previous = gateway.SERVICE_OPTS.getOmeroGroup()
+    gateway.SERVICE_OPTS.setOmeroGroup(str(number))
+    try:
+        yield
     finally:
         gateway.SERVICE_OPTS.setOmeroGroup(previous)
 
@@ -386,38 +412,74 @@ def _screen(gateway: "BlitzGateway", screen: str | int) -> object:
 
 
 def _import_wells(gateway: "BlitzGateway", plate: PlateImport, plate_id: int, mode: Mode) -> None:
-    """Make the wells and fields that are missing, and send the planes that are missing.
+    """Make the wells and fields that are missing, with their planes.
 
     Pixels have a checksum on the server, which is no sign that they are whole: it
     also makes one of what a broken connection left. So each well says in its
-    status how many of its images were sent, in the order of the plan.
+    status how many of its images were sent, in the order of the plan. The others
+    are made anew: the server does not let pixels be written a second time.
     """
     saver = _FieldSaver(gateway, plate_id)
-    pixels: dict[str, int] = {}
+    samples: dict[tuple[int, int], dict[str, int]] = defaultdict(dict)
     wells: dict[tuple[int, int], tuple[int, str]] = {}
-    for number, row, column, _, name, pixels_id, status in rows(
-        gateway, PLATE_IMAGES, plate=plate_id
-    ):
-        pixels[name] = pixels_id
+    for number, row, column, _, name, sample, status in rows(gateway, PLATE_IMAGES, plate=plate_id):
+        samples[row, column][name] = sample
         wells[row, column] = (number, status or "")
     for well, entries in _by_well(plate.images):
-        well_id, status = wells.get(well_place(well), (None, IMPORTING))
+        place = well_place(well)
+        well_id, status = wells.get(place, (None, IMPORTING))
         if status == COMPLETE:
             continue
-        missing = [entry for entry in entries if entry.image.name not in pixels]
-        if mode == "register" and len(missing) == len(entries) <= FIELDS_IN_A_CALL:
-            saver.save_complete(well, entries)
-            continue
-        for batch in batches(missing, FIELDS_IN_A_CALL):
-            well_id, saved = saver(well, well_id, batch)
-            pixels |= saved
         if mode == "upload":
             n_sent = int(status.removeprefix(IMPORTING) or 0)
-            for number, entry in enumerate(entries[n_sent:], n_sent + 1):
-                _send(gateway, entry, pixels[entry.image.name])
-                if number < len(entries):
-                    _set_status(gateway, "Well", well_id, f"{IMPORTING} {number}")
+            well_id = _upload_well(gateway, saver, well_id, entries, samples[place], n_sent)
+        elif well_id is None and len(entries) <= FIELDS_IN_A_CALL:
+            saver.save_complete(well, entries)
+            continue
+        else:
+            missing = [entry for entry in entries if entry.image.name not in samples[place]]
+            for batch in batches(missing, FIELDS_IN_A_CALL):
+                well_id, _ = saver(well, well_id, batch)
         _set_status(gateway, "Well", well_id, COMPLETE)
+
+
+def _upload_well(
+    gateway: "BlitzGateway",
+    saver: "_FieldSaver",
+    well_id: int | None,
+    entries: Sequence[FieldImage],
+    samples: Mapping[str, int],
+    n_sent: int,
+) -> int:
+    """Make the fields of a well from the number `n_sent` on, with their planes.
+
+    `samples` are the numbers of the fields that are there, by image. Returns the well.
+    """
+    sent = {entry.image.name for entry in entries[:n_sent]}
+    begun = [number for name, number in samples.items() if name not in sent]
+    if begun:  # they are the last of the well, so the order of the others stays
+        delete_objects(gateway, "WellSample", begun)
+    for batch in batches(entries[n_sent:], FIELDS_IN_A_CALL):
+        well_id, pixels = saver(batch[0].well, well_id, batch)
+        for entry in batch:
+            _send(gateway, entry, pixels[entry.image.name])
+            n_sent += 1
+            if n_sent < len(entries):
+                _set_status(gateway, "Well", well_id, f"{IMPORTING} {n_sent}")
+    return well_id
+
+
+def _image_numbers(gateway: "BlitzGateway", plate: PlateImport, plate_id: int) -> dict[str, int]:
+    """Numbers of the images by name; refuses a plate that does not have each once."""
+    found = rows(gateway, PLATE_IMAGES, plate=plate_id)
+    numbers = {name: number for *_, number, name, _, _ in found}
+    if len(found) != len(plate.images) or numbers.keys() != {e.image.name for e in plate.images}:
+        raise InputError(
+            f"OMERO plate {plate_id} has {len(found)} images, not {len(plate.images)}: "
+            "did another import work at it? Remove it (python -m lib.omero clean) and import it "
+            "again."
+        )
+    return numbers
 
 
 def _delete_twins(gateway: "BlitzGateway", plate_id: int) -> None:
@@ -464,22 +526,22 @@ class _FieldSaver:
     ) -> tuple[int, dict[str, int]]:
         """Save all of `entries` or none; returns the well and the numbers of pixels by image.
 
-        A well without a number is made with them.
+        A well without a number is made with them. One that is there already is saved with
+        the list of its fields: the server orders them by it, and takes none without.
         """
-        import omero.model
+        from omero.sys import ParametersI
 
         update, context = self.gateway.getUpdateService(), writing(self.gateway)
         if well_id is None:
-            made = self._well(well, entries, IMPORTING)
-            saved = update.saveAndReturnObject(made, context)
-            well_id, found = saved.id.val, saved.copyWellSamples()
+            made, n_present = self._well(well, entries, IMPORTING), 0
         else:
-            samples = [self._sample(entry) for entry in entries]
-            for sample in samples:
-                sample.setWell(omero.model.WellI(well_id, False))
-            found = update.saveAndReturnArray(samples, context)
-        images = [sample.getImage() for sample in found]
-        return well_id, {image.name.val: image.getPixels(0).id.val for image in images}
+            query = self.gateway.getQueryService()
+            made = query.findByQuery(WELL_WITH_FIELDS, ParametersI().addId(well_id), context)
+            n_present = made.sizeOfWellSamples()
+            made.addAllWellSampleSet([self._sample(entry) for entry in entries])
+        saved = update.saveAndReturnObject(made, context)
+        images = [sample.getImage() for sample in saved.copyWellSamples()[n_present:]]
+        return saved.id.val, {image.name.val: image.getPixels(0).id.val for image in images}
 
     def _well(self, name: str, entries: Sequence[FieldImage], status: str) -> "WellI":
         import omero.model
@@ -519,17 +581,12 @@ def _send(gateway: "BlitzGateway", entry: FieldImage, pixels_id: int) -> None:
         upload_planes(gateway, pixels_id, shape, dtype, read)
 
 
-def _draw_masks(gateway: "BlitzGateway", plate: PlateImport, plate_id: int) -> None:
+def _draw_masks(gateway: "BlitzGateway", plate: PlateImport, numbers: Mapping[str, int]) -> None:
+    """Draw the objects of label images over the images, of which `numbers` are by name."""
     from lib.omero.import_masks import import_masks
     from lib.shared.image_io import read_image
 
-    masked = [entry for entry in plate.images if entry.masks]
-    if not masked:
-        return
-    numbers = {
-        name: number for *_, number, name, _, _ in rows(gateway, PLATE_IMAGES, plate=plate_id)
-    }
-    for entry in masked:
+    for entry in plate.images:
         for name, path in entry.masks:
             labels = read_image(path).squeeze()
             import_masks(gateway, numbers[entry.image.name], name, labels, plate.mask_cap)
@@ -553,7 +610,7 @@ def _annotate(
     if linked:
         _link(gateway, linked[0][0], "MapAnnotation", targets)
         return
-    values = {"plate": KEY_PREFIX + plate.key, "results plate": plate_id}
+    values = {"plate": KEY_PREFIX + plate.key, RESULTS_PLATE: plate_id}
     if plate.source_plate is not None:
         values["source plate"] = plate.source_plate
     made = map_annotation({**values, **plate.provenance})
@@ -610,6 +667,13 @@ def _set_status(gateway: "BlitzGateway", kind: str, number: int, status: str) ->
     found = gateway.getQueryService().get(kind, number, writing(gateway))
     found.setStatus(rstring(status))
     gateway.getUpdateService().saveObject(found, writing(gateway))
+
+
+def _add_list(digest: "hashlib._Hash", values: Iterable) -> None:
+    """Add the JSON of values, one by one: a plate has thousands."""
+    for number, value in enumerate(values):
+        text = json.dumps(value, sort_keys=True, default=str)
+        digest.update(f"{', ' if number else ''}{text}".encode())
 
 
 def _stamp(path: Path) -> tuple[str, int, int]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib.omero.import_image import check_text, writing
+from lib.omero.import_image import Enumerations, check_text, writing
 from lib.omero.queries import rows
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 NAMESPACE = "poolscope/table/v1"
 BLOCK = 2**22  # bytes of a file in one call
+HASHER = "SHA1-160"
 MIMETYPES = {
     ".tsv": "text/tab-separated-values",
     ".csv": "text/csv",
@@ -35,16 +36,19 @@ def attach_files(gateway: "BlitzGateway", plate_id: int, paths: Sequence[Path]) 
         name: (number, size, digest)
         for number, name, size, digest in rows(gateway, ATTACHED, plate=plate_id, ns=NAMESPACE)
     }
+    enumerations = Enumerations(gateway)
     for path in paths:
         size, digest = path.stat().st_size, _sha1(path)
         number, *there = found.get(path.name, (None,))
         if number is None:
-            number = _announce(gateway, plate_id, path)
+            number = _announce(gateway, plate_id, path, enumerations)
         if there != [size, digest]:
             _send(gateway, number, path)
 
 
-def _announce(gateway: "BlitzGateway", plate_id: int, path: Path) -> int:
+def _announce(
+    gateway: "BlitzGateway", plate_id: int, path: Path, enumerations: Enumerations
+) -> int:
     """Save the link to a file that has no bytes yet; returns the number of the file."""
     import omero.model
     from omero.rtypes import rlong, rstring
@@ -54,6 +58,8 @@ def _announce(gateway: "BlitzGateway", plate_id: int, path: Path) -> int:
     file.setName(rstring(path.name))
     file.setPath(rstring(f"{path.parent}/"))
     file.setSize(rlong(0))
+    # Without it the server makes no checksum of the bytes.
+    file.setHasher(enumerations("ChecksumAlgorithm", HASHER))
     file.setMimetype(rstring(MIMETYPES.get(path.suffix, "application/octet-stream")))
     annotation = omero.model.FileAnnotationI()
     annotation.setNs(rstring(NAMESPACE))
@@ -83,6 +89,6 @@ def _send(gateway: "BlitzGateway", number: int, path: Path) -> None:
 
 
 def _sha1(path: Path) -> str:
-    """What OMERO itself computes of a file that it is sent."""
+    """What the server itself computes of a file that it is sent."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha1").hexdigest()

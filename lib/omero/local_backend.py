@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lib.omero.paths import PathRefused, ServerDisk, numbered_path, repository_path, zarr_root
+from lib.omero.paths import (
+    PathMissing,
+    PathRefused,
+    ServerDisk,
+    numbered_path,
+    repository_path,
+    zarr_root,
+)
 from lib.omero.queries import (
     OmeroImage,
     batches,
@@ -31,11 +39,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PARENTS = {
-    "project": "select i.id from ProjectDatasetLink pl join pl.child d join d.imageLinks l "
-    "join l.child i where pl.parent.id = :parent",
-    "dataset": "select i.id from DatasetImageLink l join l.child i where l.parent.id = :parent",
-    "plate": "select i.id from WellSample s join s.image i where s.well.plate.id = :parent",
+    "project": "select c.id from ProjectDatasetLink pl join pl.child d join d.imageLinks l "
+    "join l.child c where pl.parent.id = :parent",
+    "dataset": "select c.id from DatasetImageLink l join l.child c where l.parent.id = :parent",
+    "plate": "select c.id from WellSample s join s.image c where s.well.plate.id = :parent",
 }
+PYRAMID = "_pyramid"  # added by the server to the name of pixels that it keeps in tiles
 TILE = 1024  # rows and columns of a block read over the wire
 
 
@@ -164,7 +173,8 @@ class OMEROLocalBackend:
         Parameters
         ----------
         name : a pattern with % for any text, in any case.
-        date : first and last moment of acquisition; images without a date are left out.
+        date : first and last moment of acquisition, either of them None for any; without a
+            time zone they are local. Images without a date are left out.
         tags : every one of them must be on the image.
         """
         given = {"project": project, "dataset": dataset, "plate": plate}
@@ -181,7 +191,8 @@ class OMEROLocalBackend:
         of_tag = self._tags([row[0] for row in found]) if found else {}
         entries = [
             ImageEntry(
-                number, text, None if at is None else datetime.fromtimestamp(at / 1000),
+                number, text,
+                None if at is None else datetime.fromtimestamp(at / 1000).astimezone(),
                 tuple(sorted(of_tag.get(number, ()))),
             )
             for number, text, at in found
@@ -213,12 +224,18 @@ class OMEROLocalBackend:
     def _raw_pixels(self, image: OmeroImage) -> list[Location]:
         if image.store is not None or image.fileset_id is not None:
             return []
-        return [
-            Location(
-                "pixels", self.disk.locate(f"{folder}/{numbered_path('Pixels', image.pixels_id)}")
-            )
-            for folder in dict.fromkeys(str(PurePosixPath(r).parent) for r in self._roots.values())
-        ]
+        numbered = numbered_path("Pixels", image.pixels_id)
+        paths = [f"{folder}/{numbered}" for folder in data_folders(self._roots.values())]
+        try:
+            return [Location("pixels", self.disk.first_of(paths))]
+        except PathMissing as missing:
+            try:
+                pyramid = self.disk.first_of([path + PYRAMID for path in paths])
+            except PathRefused:
+                raise missing from None
+        raise PathRefused(
+            f"{pyramid} holds it in tiles, in a form of the server's own that is not read here."
+        )
 
     @cached_property
     def _roots(self) -> dict[str, str]:
@@ -287,6 +304,17 @@ class OMEROLocalBackend:
             for number, text in rows(self.gateway, query, ids=batch):
                 found.setdefault(number, set()).add(text)
         return found
+
+
+def data_folders(repositories: Iterable[str]) -> list[str]:
+    """Folders of the server that can hold its `Pixels`, the most probable first.
+
+    It is the one around the managed repository, which may have been put elsewhere, or the
+    root of the public one; that both name it tells them from the folder of the scripts.
+    """
+    roots = [PurePosixPath(root) for root in repositories]
+    counted = Counter([*(root.parent for root in roots), *roots])
+    return [str(folder).rstrip("/") for folder, _ in counted.most_common()]
 
 
 def store_location(server_path: str, disk: ServerDisk) -> Location:
@@ -407,4 +435,6 @@ def _within(entry: ImageEntry, date: tuple[datetime | None, datetime | None] | N
     first, last = date
     if entry.acquired is None:
         return False
-    return (first is None or entry.acquired >= first) and (last is None or entry.acquired <= last)
+    return (first is None or entry.acquired >= first.astimezone()) and (
+        last is None or entry.acquired <= last.astimezone()
+    )

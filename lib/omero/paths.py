@@ -18,6 +18,10 @@ class PathRefused(InputError):
     """A path of the server that is not read here, and why."""
 
 
+class PathMissing(PathRefused):
+    """A path of the server that does not exist on this machine."""
+
+
 @dataclass(frozen=True)
 class ServerDisk:
     """The server's disk as it is seen from here.
@@ -48,10 +52,28 @@ class ServerDisk:
     def locate(self, server_path: str) -> Path:
         """Find a file or folder of the server on this machine, its links followed.
 
-        Raises `PathRefused` when the path is relative, has `..` in it, does not
-        exist here, or leads outside of `roots`.
+        Raises `PathRefused` when the path is relative, has `..` in it, or leads
+        outside of `roots`, and `PathMissing` when it does not exist here.
         """
         return self._allowed(self._mounted(_checked(server_path)), server_path)
+
+    def first_of(self, server_paths: Sequence[str]) -> Path:
+        """Find the first of several paths, any of which may be the right one, as `locate` does.
+
+        Raises what is most worth telling: that one is refused, before that one is missing.
+        """
+        refused: list[str] = []
+        missing: list[str] = []
+        for path in server_paths:
+            try:
+                return self.locate(path)
+            except PathMissing as error:
+                missing.append(str(error))
+            except PathRefused as error:
+                refused.append(str(error))
+        if refused:
+            raise PathRefused(refused[0])
+        raise PathMissing(missing[0])
 
     def check_links(self, store: Path) -> None:
         """Look at the links inside a store of this machine: a chunk may be one.
@@ -71,7 +93,7 @@ class ServerDisk:
         try:
             real = Path(os.path.realpath(path, strict=True))
         except OSError as error:
-            raise PathRefused(
+            raise PathMissing(
                 f"{name} is not there on this machine ({error.strerror}): is the server's "
                 "disk mounted, and omero.mounts right?"
             ) from None

@@ -1,5 +1,6 @@
 """Plates brought into OMERO: what stands there, once, whatever breaks off on the way."""
 
+import hashlib
 import json
 import os
 import signal
@@ -20,13 +21,14 @@ from omero_server.wire import QUIET
 
 from lib.omero.connection import Account, LostSession, NoPermission, connect, work_connected
 from lib.omero.import_files import describe_file, describe_store
-from lib.omero.import_image import ChannelStyle
+from lib.omero.import_image import NAMESPACE, ChannelStyle, upload_planes
 from lib.omero.import_plate import (
     FieldImage,
     PlateImport,
     delete_plate,
     import_plate,
     incomplete_plates,
+    object_by_number,
     write_receipt,
 )
 from lib.omero.local_backend import OMEROLocalBackend
@@ -144,7 +146,9 @@ def test_a_plate_stands_as_it_was_planned(place, tmp_path):
         assert pairs["results plate"] == str(receipt["plate"])
         assert annotations["TagAnnotationWrapper"].getValue() == "ops"
         file = annotations["FileAnnotationWrapper"]
-        assert b"".join(file.getFileInChunks()) == plan.tables[0].read_bytes()
+        table = plan.tables[0].read_bytes()
+        assert b"".join(file.getFileInChunks()) == table
+        assert file.getFile().getHash() == hashlib.sha1(table).hexdigest()
         delete_plate(gateway, receipt["plate"])
         assert gateway.getObject("Plate", receipt["plate"]) is None
 
@@ -213,6 +217,32 @@ def test_fields_of_a_well_may_take_several_calls(server, gateway, tmp_path, monk
     receipt = import_plate(gateway, small_plate(tmp_path, "by ones"), "upload")
     assert counts(server) == plus(before, 1)
     _check_pixels(gateway, server, receipt)
+
+
+@pytest.mark.parametrize("fields_in_a_call", [1, 64])
+def test_what_breaks_on_our_side_is_resumed(bring, tmp_path, monkeypatch, fields_in_a_call):
+    """Faults need the test server; this one is for a real one, too."""
+    monkeypatch.setattr("lib.omero.import_plate.FIELDS_IN_A_CALL", fields_in_a_call)
+    plan, planes = small_plate(tmp_path, f"ours {fields_in_a_call}"), []
+
+    def break_off(gateway, pixels_id, shape, dtype, read):
+        def counted(*place):
+            planes.append(place)
+            if len(planes) == 15:  # of the second image
+                raise OSError("the disk is gone")
+            return read(*place)
+
+        upload_planes(gateway, pixels_id, shape, dtype, counted)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="disk is gone"):
+        patch.setattr("lib.omero.import_plate.upload_planes", break_off)
+        bring(plan)
+    plate = bring.gateway.getObject("Plate", bring(plan)["plate"])
+    for well in plate.listChildren():
+        name = well.getWellPos()
+        for field, sample in enumerate(well.listChildren()):
+            assert sample.getImage().getName() == f"P-1_W-{name}_T-{field}"
+            _check_image(sample.getImage(), coded(name, field))
 
 
 def test_what_was_sent_is_not_sent_again(server, tmp_path):
@@ -595,6 +625,106 @@ def test_killed_imports_leave_no_trace(server, source, tmp_path, mode):
         _check_resumed(server, full_plate(tmp_path, key, mode, source), mode)
     assert counts(server) == plus(before, 2, EVERYTHING | STORES[mode])
     assert server.do("orphans") == []
+
+
+# Places where an import is weak, each broken off again and again: (mode, fields in a call,
+# faults). A field that was begun is deleted by "submit", and one is added by "findByQuery".
+WEAK = {
+    "deleting what was begun": ("upload", 64, [
+        ("drop_before", "setPlane", 15), ("drop_before", "submit", 1), ("drop_after", "submit", 1),
+    ]),
+    "sending": ("upload", 64, [
+        ("drop_after", "setPlane", 1), ("drop_after", "save", 1), ("expire", "setPlane", 20),
+    ]),
+    "adding fields to send": ("upload", 1, [
+        ("drop_after", "saveAndReturnObject", 3), ("drop_before", "saveAndReturnObject", 2),
+        ("drop_before", "findByQuery", 1),
+    ]),
+    "adding fields": ("register", 1, [
+        ("drop_after", "saveAndReturnObject", 3), ("drop_before", "findByQuery", 1),
+        ("drop_after", "saveObject", 1),
+    ]),
+    "attaching": ("register", 64, [
+        ("drop_before", "write", 1), ("drop_after", "write", 1), ("drop_after", "setFileId", 1),
+        ("drop_after", "saveAndReturnArray", 1),
+    ]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("weak", WEAK)
+def test_what_breaks_at_a_weak_place_is_made_up_for(server, source, tmp_path, monkeypatch, weak):
+    mode, fields_in_a_call, faults = WEAK[weak]
+    monkeypatch.setattr("lib.omero.import_plate.FIELDS_IN_A_CALL", fields_in_a_call)
+    before = counts(server)
+    plan = full_plate(tmp_path, weak, mode, source)
+    for kind, operation, at in faults:
+        server.do("clear")
+        server.do("fault", kind=kind, operation=operation, at=at)
+        with pytest.raises(LostSession), connect(account(server)) as gateway:
+            import_plate(gateway, plan, mode)
+    _check_resumed(server, plan, mode)
+    assert counts(server) == plus(before, 1, EVERYTHING | STORES[mode])
+    assert server.do("orphans") == []
+
+
+def test_fields_keep_their_order_when_some_are_made_anew(server, tmp_path):
+    plan = small_plate(tmp_path, "ordered")
+    server.do("clear")
+    server.do("fault", kind="drop_before", operation="setPlane", at=15)  # of the second image
+    with pytest.raises(LostSession), connect(account(server)) as gateway:
+        import_plate(gateway, plan, "upload")
+    server.do("clear")
+    with connect(account(server)) as gateway:
+        plate = gateway.getObject("Plate", import_plate(gateway, plan, "upload")["plate"])
+        for well in plate.listChildren():
+            names = [sample.getImage().getName() for sample in well.listChildren()]
+            assert names == [f"P-1_W-{well.getWellPos()}_T-{field}" for field in range(FIELDS)]
+
+
+def test_a_plate_that_was_worked_at_by_two_is_not_called_complete(server, tmp_path):
+    from lib.omero.import_plate import _FieldSaver
+
+    plan = small_plate(tmp_path, "two at once")
+    server.do("clear")
+    server.do("fault", kind="drop_before", operation="setPlane", at=15)
+    with pytest.raises(LostSession), connect(account(server)) as gateway:
+        import_plate(gateway, plan, "upload")
+    with connect(account(server)) as gateway:
+        ((number, _),) = incomplete_plates(gateway)
+        first = replace(plan.images[0].image, name="somebody else's")
+        _FieldSaver(gateway, number)("C5", None, [replace(plan.images[0], image=first)])
+        with pytest.raises(InputError, match=f"plate {number} has 5 images, not 4: did another"):
+            import_plate(gateway, plan, "upload")
+        assert [found for found, _ in incomplete_plates(gateway)] == [number]
+        delete_plate(gateway, number)
+
+
+@pytest.mark.parametrize("group", [None, "team"])
+def test_what_is_removed_is_no_longer_told_of(server, tmp_path, group):
+    login = account(server, "alice", group)
+    with connect(login) as gateway:
+        raw = small_plate(tmp_path, f"raw {group}", screen=None, tags=())
+        source = import_plate(gateway, raw, "upload")["plate"]
+    plan = small_plate(tmp_path, f"removed {group}", source_plate=source)
+    server.do("clear")
+    server.do("fault", kind="drop_before", operation="saveAndReturnArray", at=2)  # of the tag
+    with pytest.raises(LostSession), connect(login) as gateway:
+        import_plate(gateway, plan, "upload")
+    server.do("clear")
+    with connect(account(server)) as gateway:  # whichever group it works in
+        kept, gone = _told(gateway, source), incomplete_plates(gateway)
+        assert len(kept) == 2
+        for number, _ in gone:
+            delete_plate(gateway, number)
+        assert len(gone) == 1
+        assert _told(gateway, source) == [kept[0]]  # its own
+    assert server.do("orphans") == []
+
+
+def _told(gateway, plate: int) -> list[str]:
+    """The results plates that the provenance of a plate names."""
+    annotations = object_by_number(gateway, "Plate", plate).listAnnotations(NAMESPACE)
+    return [dict(annotation.getValue())["results plate"] for annotation in annotations]
 
 
 def test_a_receipt_is_json(bring, tmp_path):

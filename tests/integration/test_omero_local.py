@@ -1,7 +1,11 @@
 """Images of a server read from its disk: what is read, what is refused, and what is moved."""
 
+import gc
 import os
 import time
+import tracemalloc
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -14,7 +18,7 @@ from omero_server.logins import account, variables
 from lib.omero.connection import Account, LostSession, NoPermission, connect, read_account
 from lib.omero.import_image import ImageDescription, channel_styles, upload_planes
 from lib.omero.inventory import fetch_image, inventory, write_sheets
-from lib.omero.local_backend import OMEROLocalBackend
+from lib.omero.local_backend import OMEROLocalBackend, data_folders
 from lib.omero.paths import ServerDisk
 from lib.omero.queries import describe_image
 from lib.shared.errors import InputError
@@ -40,6 +44,28 @@ def backend(gateway, server):
 @pytest.fixture
 def dataset(backend):
     return backend.get_or_create_dataset("local")
+
+
+@pytest.fixture
+def remote(place):
+    """Somebody who sees no disk, at the test server and at a real one."""
+    with connect(place) as connection:
+        yield OMEROLocalBackend(connection, ServerDisk.of([]), allow_remote=True)
+
+
+@pytest.fixture
+def project(remote):
+    """A project, which goes with all that was put into it."""
+    import omero.model
+    from omero.rtypes import rstring
+
+    made = omero.model.ProjectI()
+    made.setName(rstring("poolscope test"))
+    number = remote.gateway.getUpdateService().saveAndReturnObject(made).id.val
+    yield number
+    remote.gateway.deleteObjects(
+        "Project", [number], deleteAnns=True, deleteChildren=True, wait=True
+    )
 
 
 def save(backend, dataset, image, name="image"):
@@ -86,11 +112,12 @@ def test_raw_pixels_are_read_without_a_byte_over_the_wire(backend, dataset, serv
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float32", "float64"])
-def test_every_type_comes_back(backend, dataset, dtype):
+def test_every_type_comes_back(backend, dataset, remote, project, dtype):
     image = (RNG.random((2, 4, 5)) * 100).astype(dtype)
-    found = backend.load(save(backend, dataset, image))
-    assert found.dtype == dtype
-    assert (found == image).all()
+    for place, parent in (backend, dataset), (remote, remote.get_or_create_dataset("t", project)):
+        found = place.load(save(place, parent, image))
+        assert found.dtype == dtype
+        assert (found == image).all()
 
 
 def test_a_plane_that_is_too_large_goes_in_tiles(gateway, backend, dataset, server):
@@ -98,8 +125,21 @@ def test_a_plane_that_is_too_large_goes_in_tiles(gateway, backend, dataset, serv
     image[0, ::7] = np.arange(3500)
     number = save(backend, dataset, image)
     assert server.do("report")["calls"]["setTile"] >= 4
-    assert (backend.load(number) == image).all()
+    # The server keeps it in a form of its own, which is told, and fetched where that is allowed.
+    with pytest.raises(InputError, match=r"_pyramid holds it in tiles, .* not read here\. Set"):
+        backend.load(number)
+    server.do("clear")
+    assert (OMEROLocalBackend(gateway, backend.disk, allow_remote=True).load(number) == image).all()
+    assert server.do("report")["pixel_bytes_out"] == image.nbytes
     gateway.deleteObjects("Image", [number], wait=True)
+
+
+def test_the_data_folder_is_found_among_all_repositories():
+    # As a real server names them: the scripts, the public repository, the managed one.
+    roots = ["/opt/server/lib/scripts", "/OMERO", "/OMERO/ManagedRepository"]
+    assert data_folders(roots)[0] == "/OMERO"
+    # The managed repository may have been put elsewhere.
+    assert "/OMERO" in data_folders(["/OMERO", "/big/ManagedRepository"])
 
 
 def test_files_of_a_fileset_are_read_in_place(backend, dataset, server):
@@ -270,11 +310,28 @@ def test_what_cannot_be_reached_is_fetched_only_when_allowed(gateway, dataset, s
     assert server.do("report")["pixel_bytes_out"] == image.nbytes
 
 
-def test_a_fetched_plane_may_be_many_tiles(gateway, backend, dataset):
-    image = pixels(1, 1500, 1100)
-    number = save(backend, dataset, image)
-    found = OMEROLocalBackend(gateway, ServerDisk.of([]), allow_remote=True).load(number)
-    assert (found == image).all()
+@pytest.mark.parametrize("shape", [(1, 1500, 1100), (2, 3200, 3300)])
+def test_a_fetched_plane_may_be_many_tiles(remote, project, shape):
+    image = np.zeros(shape, np.uint16)
+    image[:] = np.arange(shape[2])
+    image[-1] += np.arange(shape[1], dtype=np.uint16)[:, None]
+    number = save(remote, remote.get_or_create_dataset("tiles", project), image)
+    assert (remote.load(number) == image).all()
+
+
+def test_of_fetched_images_one_is_held_at_a_time(gateway, backend, dataset):
+    number = save(backend, dataset, pixels(1, 1000, 1000))
+    remote = OMEROLocalBackend(gateway, ServerDisk.of([]), allow_remote=True)
+    one = remote.load(number).nbytes
+    gc.disable()  # a cycle of references would hold them all
+    tracemalloc.start()
+    try:
+        for _ in range(4):
+            remote.load(number)
+        assert tracemalloc.get_traced_memory()[0] < one
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 def test_who_may_not_see_an_image_cannot_read_it_from_disk(backend, dataset, server):
@@ -335,8 +392,9 @@ def test_a_plane_of_another_type_is_not_sent(gateway, backend, dataset):
         )  # fmt: skip
 
 
-def test_images_are_listed_by_name_and_tag(gateway, backend):
-    dataset = backend.get_or_create_dataset("listed")
+def test_images_are_listed_by_name_and_tag(remote, project):
+    gateway, backend = remote.gateway, remote
+    dataset = backend.get_or_create_dataset("listed", project)
     numbers = [save(backend, dataset, pixels(1, 3, 3), name) for name in ("One", "two", "Tone")]
     from omero.gateway import TagAnnotationWrapper
 
@@ -351,15 +409,58 @@ def test_images_are_listed_by_name_and_tag(gateway, backend):
     assert backend.list_files(dataset=dataset, tags=["bad"]) == []
 
 
+def test_images_are_listed_by_date(remote, project):
+    from omero.rtypes import rtime
+
+    gateway, backend = remote.gateway, remote
+    dataset = backend.get_or_create_dataset("dated", project)
+    moments = [datetime(2026, 3, day, 12, tzinfo=UTC) for day in (1, 2, 3)]
+    numbers = [save(backend, dataset, pixels(1, 3, 3), f"day {m.day}") for m in moments]
+    update, query = gateway.getUpdateService(), gateway.getQueryService()
+    for number, moment in zip(numbers, moments, strict=True):
+        image = query.get("Image", number)
+        image.setAcquisitionDate(rtime(int(moment.timestamp() * 1000)))
+        update.saveObject(image)
+    save(backend, dataset, pixels(1, 3, 3), "at no time")
+
+    def found(first, last):
+        return [e.id for e in backend.list_files(dataset=dataset, date=(first, last))]
+
+    assert found(None, None) == numbers
+    assert found(moments[1], None) == numbers[1:]
+    assert found(None, moments[1]) == numbers[:2]
+    assert found(moments[1], moments[1]) == [numbers[1]]
+    local = moments[1].astimezone().replace(tzinfo=None)
+    assert found(local, local) == [numbers[1]]
+    (second,) = backend.list_files(dataset=dataset, name="day 2")
+    assert second.acquired == moments[1]
+
+
+def test_images_are_listed_by_project(remote, project):
+    datasets = [remote.get_or_create_dataset(name, project) for name in ("one", "two")]
+    numbers = [save(remote, dataset, pixels(1, 3, 3)) for dataset in datasets]
+    assert [e.id for e in remote.list_files(project=project)] == numbers
+    assert remote.get_or_create_dataset("one", project) == datasets[0]
+    for wrong in ({}, {"project": project, "dataset": datasets[0]}):
+        with pytest.raises(ValueError, match="name one of project, dataset and plate"):
+            remote.list_files(**wrong)
+
+
+def test_images_are_listed_by_plate(backend, plate):
+    number, images = plate
+    assert {e.id for e in backend.list_files(plate=number)} == {n for n, _ in images.values()}
+    assert len(backend.list_files(plate=number, name="b3%")) == 4
+
+
 def test_a_dataset_is_made_once(gateway, backend):
     first = backend.get_or_create_dataset("only one")
     assert backend.get_or_create_dataset("only one") == first
     assert backend.get_or_create_dataset("another") != first
 
 
-def test_a_wrong_password_is_told_and_not_shown(server, caplog):
-    wrong = Account(server.host, server.port, None, "alice", "guessed-wrong")
-    with pytest.raises(InputError, match="refuses user alice") as caught, connect(wrong):
+def test_a_wrong_password_is_told_and_not_shown(place, caplog):
+    wrong = replace(place, password="guessed-wrong")
+    with pytest.raises(InputError, match=f"refuses user {place.user}") as caught, connect(wrong):
         pass
     assert "guessed-wrong" not in f"{caught.value} {caplog.text}"
 
@@ -379,12 +480,12 @@ def test_a_group_of_others_is_told(server):
         pass
 
 
-def test_a_session_is_joined_and_left_open(server, gateway):
-    session = gateway.c.getSessionId()
+def test_a_session_is_joined_and_left_open(place, remote):
+    session = remote.gateway.c.getSessionId()
     for _ in range(2):
-        with connect(Account(server.host, server.port, session=session)) as joined:
-            assert joined.getUser().getName() == "alice"
-    assert gateway.getUser().getName() == "alice"
+        with connect(Account(place.host, place.port, session=session)) as joined:
+            assert joined.getUser().getName() == place.user
+    assert remote.gateway.getUser().getName() == place.user
 
 
 def test_the_session_of_the_omero_command_is_found(server, gateway, tmp_path, monkeypatch):
@@ -416,8 +517,8 @@ def test_a_session_is_kept_alive(server, monkeypatch):
     assert called > 0
 
 
-def test_a_session_that_ended_is_told(server):
-    ended = Account(server.host, server.port, session="0b8f1a5e-0000-0000-0000-000000000000")
+def test_a_session_that_ended_is_told(place):
+    ended = Account(place.host, place.port, session="0b8f1a5e-0000-0000-0000-000000000000")
     with pytest.raises(InputError, match="does not accept the session"), connect(ended):
         pass
 

@@ -166,6 +166,48 @@ def test_others_see_and_change_what_the_group_lets_them(conn, server):
     carol.close()
 
 
+def test_pixels_are_written_once(conn):
+    import omero
+
+    number, planes = upload(conn, "written", (1, 1, 1, 4, 4))
+    pixels = conn.getObject("Image", number).getPixelsId()
+    store = conn.c.sf.createRawPixelsStore()
+    store.setPixelsId(pixels, True)
+    with pytest.raises(omero.ApiUsageException, match="Write-method not permitted"):
+        store.setPlane(planes.astype(">u2").tobytes(), 0, 0, 0)
+    store.close()
+
+
+def test_fields_are_saved_and_deleted_by_their_well(conn):
+    import omero
+    from omero.rtypes import rint, rstring
+
+    number, _ = upload(conn, "of a well", (1, 1, 1, 4, 4))
+    well, plate = omero.model.WellI(), omero.model.PlateI()
+    plate.setName(rstring("plate"))
+    well.setRow(rint(0))
+    well.setColumn(rint(0))
+    plate.addWell(well)
+    plate = conn.getUpdateService().saveAndReturnObject(plate)
+    sample = omero.model.WellSampleI()
+    sample.setImage(omero.model.ImageI(number, False))
+    sample.setWell(omero.model.WellI(plate.copyWells()[0].id.val, False))
+    with pytest.raises(omero.ValidationException, match=r"WellSample\._wellSamplesBackref"):
+        conn.getUpdateService().saveObject(sample)
+    well = conn.getQueryService().findByQuery(
+        "select w from Well w left outer join fetch w.wellSamples where w.plate.id = "
+        f"{plate.id.val}", None,
+    )  # fmt: skip
+    well.addWellSample(sample)
+    conn.getUpdateService().saveObject(well)
+    with pytest.raises(omero.CmdError, match="may delete Image"):
+        conn.deleteObjects("Image", [number], wait=True)
+    (sample,) = next(conn.getObject("Plate", plate.id.val).listChildren()).listChildren()
+    conn.deleteObjects("WellSample", [sample.getId()], deleteChildren=True, wait=True)
+    assert conn.getObject("Image", number) is None
+    conn.deleteObjects("Plate", [plate.id.val], wait=True)
+
+
 def test_collections_that_were_not_fetched_are_not_loaded(conn):
     number, _ = upload(conn, "bare", (1, 1, 1, 4, 4))
     image = conn.getQueryService().get("Image", number)

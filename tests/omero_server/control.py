@@ -76,7 +76,7 @@ def _orphans(server) -> list[str]:
             if not annotation.back["child"]:
                 found.append(f"{annotation.type.name}:{annotation.id} is linked to nothing")
         for file in store.all("OriginalFile"):
-            if file is not server.repository and not any(file.back.values()):
+            if file not in server.repositories and not any(file.back.values()):
                 found.append(f"OriginalFile:{file.id} is used by nothing")
     return found
 

@@ -17,6 +17,7 @@ TYPES = {
 }  # fmt: skip
 PENDING = "Pending..."
 MAX_PLANE = 3192 * 3192
+PYRAMID = "_pyramid"
 NGFF = "com.glencoesoftware.ngff:multiscales"
 COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 
@@ -124,7 +125,10 @@ class RawPixelsStore:
         fields = self._pixels.fields
         self._shape = tuple(fields[f"size{axis}"] for axis in "TCZYX")
         self._type = np.dtype(">" + TYPES[fields["pixelsType"].fields["value"]])
-        self._path = call.server.folder / place("Pixels", pixelsId)
+        path = call.server.folder / place("Pixels", pixelsId)
+        # The real one makes a tiled TIFF of such an image; this only gives it its name.
+        self._path = path.with_name(path.name + PYRAMID) if self._is_big() else path
+        self._may_write = not self._path.exists()
 
     def getPixelsId(self, call):
         return self._pixels.id
@@ -145,7 +149,7 @@ class RawPixelsStore:
         return [min(1024, self._shape[4]), min(1024, self._shape[3])]
 
     def requiresPixelsPyramid(self, call):
-        return False
+        return self._is_big()
 
     def getResolutionLevels(self, call):
         return 1
@@ -171,7 +175,7 @@ class RawPixelsStore:
         return self._out(call, self._planes(call)[cut])
 
     def setPlane(self, call, buf, z, c, t):
-        if self._shape[3] * self._shape[4] > MAX_PLANE and self._type.kind != "f":
+        if self._is_big():
             raise omero.ApiUsageException(None, None, "Non-tile based writing unsupported.")
         self._in(call, buf, (t, c, z))
 
@@ -186,6 +190,9 @@ class RawPixelsStore:
         if self._pixels is not None:
             self.finish()
         self._pixels = None
+
+    def _is_big(self) -> bool:
+        return self._shape[3] * self._shape[4] > MAX_PLANE and self._type.kind != "f"
 
     def _plane_bytes(self) -> int:
         return self._shape[3] * self._shape[4] * self._type.itemsize
@@ -208,6 +215,9 @@ class RawPixelsStore:
             raise omero.SecurityViolation(
                 None, None, f"Cannot write Pixels:{self._pixels.id} of another user."
             )
+        if not self._may_write:
+            # What was closed once, whole or not, is opened for reading only.
+            raise omero.ApiUsageException(None, None, "Write-method not permitted.")
         if not self._path.exists():
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with open(self._path, "wb") as file:
@@ -285,7 +295,10 @@ class RawFileStore:
         self._written = False
         data = self._path.read_bytes() if self._path.exists() else b""
         self._file.fields["size"] = len(data)
-        self._file.fields["hash"] = hashlib.sha1(data).hexdigest()
+        hasher = self._file.fields.get("hasher")
+        if hasher is not None:
+            assert hasher.fields["value"] == "SHA1-160", hasher.fields["value"]
+            self._file.fields["hash"] = hashlib.sha1(data).hexdigest()
         return load(call, self._file)
 
     def close(self, call):
@@ -469,4 +482,5 @@ def remove_bytes(folder: Path, rec: Rec) -> None:
     """Remove from disk what belonged to a deleted record."""
     for kind, name in (("Pixels", "Pixels"), ("Files", "OriginalFile")):
         if rec.is_a(name):
-            (folder / place(kind, rec.id)).unlink(missing_ok=True)
+            for suffix in ("", PYRAMID):
+                (folder / (place(kind, rec.id) + suffix)).unlink(missing_ok=True)

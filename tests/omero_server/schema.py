@@ -25,6 +25,7 @@ class Property:
     kind: str
     target: str  # slice type of a scalar or value, entity type of a reference or of the elements
     inverse: str | None = None  # of a collection: the reference of the element that makes it
+    is_ordered: bool = False  # a collection that is a list: its elements are saved with it only
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,21 @@ def _properties(name, lineage, members, sequences, entities) -> dict[str, Proper
             if target in sequences and member.endswith("Seq"):
                 element = sequences[target]
                 inverse = _inverse(base, element, lineage, members)
-                found[member[:-3]] = Property(member[:-3], "collection", element, inverse)
+                found[member[:-3]] = Property(
+                    member[:-3], "collection", element, inverse, _is_ordered(name, element)
+                )
             elif target in entities:
                 found[member] = Property(member, "reference", target)
             else:
                 found[member] = Property(member, "scalar" if target in SCALARS else "value", target)
     return found
+
+
+def _is_ordered(owner: str, element: str) -> bool:
+    """Whether a collection is a list: only these have a first element by name."""
+    import omero.model
+
+    return hasattr(getattr(omero.model, f"{owner}I", None), f"getPrimary{element}")
 
 
 def _inverse(owner: str, element: str, lineage: dict, members: dict) -> str | None:

@@ -168,11 +168,20 @@ class OmeroServer:
         for kind, values in ENUMERATIONS.items():
             for value in values:
                 store.add(kind, value=value)
-        self.repository = store.add(
-            "OriginalFile", next(store.all("Experimenter")), made["user"],
-            name="ManagedRepository", path=f"{self.folder}/", mimetype="Repository",
-            hash=str(uuid.uuid4()), size=0,
-        )  # fmt: skip
+        # A real one has these three, in no order that it promises.
+        places = [
+            ("/opt/omero/server/OMERO.server/lib", "scripts"),
+            (self.folder.parent, self.folder.name),
+            (self.folder, "ManagedRepository"),
+        ]
+        self.repositories = [
+            store.add(
+                "OriginalFile", next(store.all("Experimenter")), made["user"], name=name,
+                path=f"{path}/", mimetype="Repository", hash=str(uuid.uuid4()), size=0,
+            )
+            for path, name in places
+        ]  # fmt: skip
+        self.repository = self.repositories[-1]
         for name in ("ManagedRepository", "Pixels", "Files"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
 

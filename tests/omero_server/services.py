@@ -11,7 +11,7 @@ from omero.rtypes import unwrap
 
 from omero_server.hql import Evaluator, HqlError, Parser
 from omero_server.marshal import Marshal
-from omero_server.store import Caller, Rec, entity_of
+from omero_server.store import Rec, entity_of
 from omero_server.wire import Call, in_background
 
 parse = lru_cache(maxsize=512)(lambda text: Parser(text).parse())
@@ -450,7 +450,7 @@ def _delete(call: Call, request: object) -> object:
     for name, numbers in (request.targetObjects or {}).items():
         for number in numbers:
             rec = store.find(name, number)
-            if rec is None or not store.sees(Caller(**{**vars(caller), "group_id": -1}), rec):
+            if rec is None or not store.sees(caller, rec):
                 continue
             if request.dryRun:
                 continue
@@ -466,8 +466,8 @@ class Resources:
         return True
 
     def repositories(self, call):
-        repository = call.server.repository
-        return omero.grid.RepositoryMap([load(call, repository)], [None])
+        known = [load(call, repository) for repository in call.server.repositories]
+        return omero.grid.RepositoryMap(known, [None] * len(known))
 
     def newTable(self, call, repoId, path):
         from omero_server.pixels import TableService

@@ -161,6 +161,12 @@ class Store:
         doomed: dict[int, Rec] = {}
         self._doom(rec, doomed, keep)
         for other in doomed.values():
+            if other.is_a("Image") and any(
+                id(sample) not in doomed for sample in other.collection("wellSamples")
+            ):
+                raise omero.ApiUsageException(
+                    None, None, f"may delete Image:{other.id} only via its WellSample"
+                )
             if not other.is_global and not self.may(caller, other, "delete"):
                 raise omero.SecurityViolation(
                     None, None, f"Cannot delete {other.type.name}:{other.id}."
@@ -191,8 +197,6 @@ class Store:
                     self._doom(other, doomed, keep)
                     if name == "parent":
                         self._doom_orphan(other.fields["child"], doomed, keep)
-                elif other.is_a("WellSample") and name == "image":
-                    self._doom(other, doomed, keep)
         if rec.is_a("WellSample"):
             self._doom_orphan(rec.fields.get("image"), doomed, keep)
         if rec.is_a("FileAnnotation"):
@@ -201,8 +205,6 @@ class Store:
     def _doom_orphan(self, rec: Rec | None, doomed: dict[int, Rec], keep: set[str]) -> None:
         """Delete what was reached by a link, unless something that stays holds it too."""
         if rec is None or keep & set(rec.type.bases):
-            return
-        if rec.is_a("TagAnnotation") or rec.is_a("TermAnnotation"):
             return
         holders = [
             other
@@ -238,6 +240,7 @@ class _Merge:
         self.changes: list[tuple[Rec, str, object]] = []
         self.loaded: set[Rec] = set()
         self.collections: dict = {}
+        self.listed: set[Rec] = set()  # what was sent in a collection of its owner
         self.kept_alive: list = []
 
     def visit(self, obj: object) -> Rec | None:
@@ -345,6 +348,7 @@ class _Merge:
             parts.append(self.visit(part))
         for part in parts:
             self._assign(part, member.inverse, rec, part in self.made)
+        self.listed.update(parts)
         self.collections[rec, member.name] = rec.collection(member.name)
 
     def check(self) -> None:
@@ -362,9 +366,21 @@ class _Merge:
                     )
             if rec.type.name.endswith("Link"):
                 self._check_link(rec)
-            for value in rec.fields.values():
+            for name, value in rec.fields.items():
+                if isinstance(value, Rec):
+                    self._check_listed(rec, name, value)
                 if isinstance(value, Rec) and value.group is not None and not value.is_global:
                     self._check_reference(rec, value)
+
+    def _check_listed(self, rec: Rec, name: str, owner: Rec) -> None:
+        """An element of a list is saved by its owner, which holds the order, not by itself."""
+        for member in owner.type.properties.values():
+            is_list = member.is_ordered and member.inverse == name and rec.is_a(member.target)
+            if is_list and rec not in self.listed:
+                raise omero.ValidationException(
+                    None, None, "not-null property references a null or transient value: "
+                    f"{rec.type.name}._{member.name}Backref",
+                )  # fmt: skip
 
     def _check_link(self, rec: Rec) -> None:
         parent, child = rec.fields["parent"], rec.fields["child"]
