@@ -28,14 +28,15 @@ class Example:
 def read_example(
     plate: str, well: str, tiles: Sequence[str], info: pd.DataFrame, images: Mapping[str, str]
 ) -> Example:
-    """Read the tile whose number of cells is the most usual of `tiles`.
+    """Read the tile whose number of cells is the most usual of `tiles`; empty ones do not count.
 
     Parameters
     ----------
     info : has a row per cell, with its `tile`.
     images : path templates of `aligned`, `nuclei` and `cells`.
     """
-    counts = info.groupby("tile").size().reindex(list(tiles), fill_value=0)
+    counts = info.groupby("tile").size()
+    counts = counts.reindex([tile for tile in tiles if tile in counts.index] or tiles, fill_value=0)
     table = counts.rename("cells").rename_axis("tile").reset_index()
     tile = example_tiles(table.assign(plate=plate, well=well))["tile"].item()
     paths = {
