@@ -1,5 +1,7 @@
 """One figure of what the posterior caller estimated in a well, from its decoding table."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,11 +14,13 @@ MAPS_IN_A_ROW = 12
 
 
 @styled
-def plot_decoding(decoding: pd.DataFrame, bases: str, place: str) -> Figure:
+def plot_decoding(
+    decoding: pd.DataFrame, bases: str, channels: Sequence[str], place: str
+) -> Figure:
     """Crosstalk per cycle, phasing, signal, quality and scores of one well.
 
-    `decoding` comes from `lib.sbs.posterior_caller.signal_table`; `bases` are the letters in
-    the order of the channels.
+    `decoding` comes from `lib.sbs.posterior_caller.signal_table`; `bases` are the
+    letters, `channels` the names of what they shine in.
     """
     cycles = sorted(decoding.loc[decoding["parameter"] == "signal", "cycle"].unique())
     rows = max(-(-len(cycles) // MAPS_IN_A_ROW), 1)
@@ -27,7 +31,7 @@ def plot_decoding(decoding: pd.DataFrame, bases: str, place: str) -> Figure:
         "What the caller estimated from this well's own reads; bars are standard errors",
     )
     top, bottom = figure.subfigures(2, 1, height_ratios=[1.1 * rows, 5.0])
-    _crosstalk(top, decoding, cycles, bases)
+    _crosstalk(top, decoding, cycles, bases, channels)
     signal, phasing, quality, score = bottom.subplots(2, 2).flat
     _signal(signal, decoding, bases)
     _phasing(phasing, decoding)
@@ -40,7 +44,9 @@ def _rows(decoding: pd.DataFrame, parameter: str) -> pd.DataFrame:
     return decoding[decoding["parameter"] == parameter]
 
 
-def _crosstalk(part: Figure, decoding: pd.DataFrame, cycles: list, bases: str) -> None:
+def _crosstalk(
+    part: Figure, decoding: pd.DataFrame, cycles: list, bases: str, channels: Sequence[str]
+) -> None:
     shares = _rows(decoding, "crosstalk")
     if not len(cycles):
         say_empty(part.subplots(), "no reads")
@@ -52,12 +58,14 @@ def _crosstalk(part: Figure, decoding: pd.DataFrame, cycles: list, bases: str) -
             panel.set_visible(False)
             continue
         here = shares[shares["cycle"] == cycles[number]]
-        matrix = here.pivot_table("value", "to", "from").reindex(list(bases))[list(bases)]
+        matrix = here.pivot_table("value", "to", "from")
+        matrix = matrix.reindex(index=list(channels), columns=list(bases))
         panel.imshow(matrix.to_numpy(), cmap="cividis", vmin=0, vmax=1)
         panel.set_title(f"{cycles[number]:g}", size=8)
         panel.grid(False)
         panel.set_xticks(range(len(bases)), list(bases), size=6)
-        panel.set_yticks(range(len(bases)), list(bases) if number % columns == 0 else [], size=6)
+        first = number % columns == 0
+        panel.set_yticks(range(len(channels)), list(channels) if first else [], size=6)
     part.supylabel("channel", size=8)
 
 

@@ -14,6 +14,7 @@ from lib.qc.metrics import CATEGORIES, metric_cell_categories, metric_quality
 from lib.qc.panels import edges, frame, scale_bar
 from lib.qc.style import (
     ACCENT,
+    BASE_COLOURS,
     CATEGORY_COLOURS,
     INK,
     MUTED,
@@ -31,7 +32,7 @@ SPOT = 6  # pixels around the centre of such a read
 def plot_preview(
     aligned: np.ndarray,
     channel_names: Sequence[str],
-    bases: Sequence[str],
+    base_channels: Sequence[str],
     nuclei: np.ndarray,
     cell_labels: np.ndarray,
     sbs_info: pd.DataFrame,
@@ -45,7 +46,7 @@ def plot_preview(
     Parameters
     ----------
     aligned : (T, C, y, x) aligned stack of one tile.
-    channel_names, bases : names of its C channels, and those of them that are bases;
+    channel_names, base_channels : names of its C channels, and those of them that show bases;
         a channel `DAPI`, if there is one, is shown below them.
     nuclei, cell_labels : (y, x) labels of the tile.
     sbs_info, reads, cells : tables of this tile.
@@ -66,18 +67,20 @@ def plot_preview(
     shape = tuple(length.stop - length.start for length in window)
     picture = figure.add_axes((0.02, 0.03, 0.5575, 0.8632))
     picture.imshow(
-        _tile_picture(aligned, channel_names, bases, nuclei, cell_labels, window),
+        _tile_picture(aligned, channel_names, base_channels, nuclei, cell_labels, window),
         extent=edges(shape),
     )
     picture.set_anchor("NW")
     frame(picture)
     scale_bar(picture, shape, pixel_size)
-    _key(picture, ["DAPI", *bases] if "DAPI" in channel_names else list(bases))
+    stain = ["DAPI"] if "DAPI" in channel_names else []
+    _key(picture, [*stain, *base_channels])
 
     examples = example_reads(reads, window)
     _ring(picture, reads, examples, window)
     _headline(figure.add_axes((0.605, 0.785, 0.385, 0.11)), sbs_info, reads, cells)
-    _spell(figure.add_axes((0.605, 0.325, 0.385, 0.385)), aligned, channel_names, bases, examples)
+    spelled = figure.add_axes((0.605, 0.325, 0.385, 0.385))
+    _spell(spelled, aligned, channel_names, base_channels, examples)
     _called(figure.add_axes((0.69, 0.075, 0.105, 0.165)), sbs_info, reads, cells)
     _quality(figure.add_axes((0.845, 0.075, 0.135, 0.165)), reads)
     return figure
@@ -130,13 +133,13 @@ def _ring(
 def _tile_picture(
     aligned: np.ndarray,
     channel_names: Sequence[str],
-    bases: Sequence[str],
+    base_channels: Sequence[str],
     nuclei: np.ndarray,
     cell_labels: np.ndarray,
     window: tuple[slice, slice],
 ) -> np.ndarray:
     """First cycle as a composite with outlines, enlarged: RGB."""
-    names = [name for name in channel_names if name == "DAPI" or name in bases]
+    names = [name for name in channel_names if name == "DAPI" or name in base_channels]
     planes = aligned[0][[list(channel_names).index(name) for name in names]]
     planes = planes[(slice(None), *window)].astype(np.float32)
     levels = [(30.0, 99.9) if name == "DAPI" else (80.0, 99.95) for name in names]
@@ -199,7 +202,7 @@ def _spell(
     panel: Axes,
     aligned: np.ndarray,
     channel_names: Sequence[str],
-    bases: Sequence[str],
+    base_channels: Sequence[str],
     examples: pd.DataFrame,
 ) -> None:
     """One row per read: what the spot looks like in each cycle, with the base called there."""
@@ -210,14 +213,17 @@ def _spell(
         say_empty(panel, "no reads in the library")
         return
     cycles = aligned.shape[0]
-    balanced = _balance(aligned[:, [list(channel_names).index(base) for base in bases]])
-    colours = channel_colours(bases)
-    tints = np.array([to_rgb(colours[base]) for base in bases], np.float32)
+    indices = [list(channel_names).index(channel) for channel in base_channels]
+    balanced = _balance(aligned[:, indices])
+    colours = channel_colours(base_channels)
+    tints = np.array([to_rgb(colours[channel]) for channel in base_channels], np.float32)
+    # A contrast of its own for each cycle, shared by its channels: the brightest is the call.
+    # Where a base may be dark, one for the whole read, or its noise would look like light.
+    axes = (1, 2, 3) if set(base_channels) == set(BASE_COLOURS) else (0, 1, 2, 3)
     for row, read in enumerate(examples.itertuples()):
         i, j = round(read.i), round(read.j)
         spot = balanced[..., i - SPOT : i + SPOT + 1, j - SPOT : j + SPOT + 1]
-        # A contrast of its own for each cycle, shared by its bases: the brightest is the call.
-        spot = spot / np.maximum(spot.max(axis=(1, 2, 3), keepdims=True), 1e-6)
+        spot = spot / np.maximum(spot.max(axis=axes, keepdims=True), 1e-6)
         pictures = np.clip(np.einsum("tcyx,cr->tyxr", spot, tints), 0, 1)
         for cycle in range(cycles):
             box = (cycle - 0.46, cycle + 0.46, row + 0.30, row - 0.46)

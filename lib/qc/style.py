@@ -25,6 +25,7 @@ INK, MUTED, FAINT, PAPER = "#222222", "#6B6B6B", "#D9D9D9", "#FFFFFF"
 ACCENT, WARNING = "#0072B2", "#D55E00"
 
 BASE_COLOURS = {"G": "#009E73", "T": "#D55E00", "A": "#CC79A7", "C": "#56B4E9"}
+DYE_COLOURS = {"GREEN": BASE_COLOURS["G"], "RED": BASE_COLOURS["T"]}
 DAPI_COLOUR = "#4A5FA5"
 SPARE_COLOURS = ("#E69F00", "#7A4E9F", "#8C8C00", "#5B3A29", "#444444")
 
@@ -105,8 +106,8 @@ def place(plate: str, well: str | None = None, tile: str | None = None) -> str:
 
 
 def channel_colours(channels: Sequence[str]) -> dict[str, str]:
-    """A colour per channel name: bases and DAPI have their own, others the spare ones in order."""
-    fixed = {**BASE_COLOURS, "DAPI": DAPI_COLOUR}
+    """A colour per channel name: bases, red, green and DAPI have their own, others spare ones."""
+    fixed = {**BASE_COLOURS, **DYE_COLOURS, "DAPI": DAPI_COLOUR}
     others = [name for name in dict.fromkeys(channels) if name not in fixed]
     spare = {name: SPARE_COLOURS[n % len(SPARE_COLOURS)] for n, name in enumerate(others)}
     return {name: fixed.get(name) or spare[name] for name in channels}

@@ -162,11 +162,14 @@ def _colour_offsets(spots: np.ndarray, drift: np.ndarray, colour: np.ndarray) ->
         for c in range(spots.shape[1])
     ]
     total = sum(sums)
+    # A channel is measured against the others, and of n channels it lies (n - 1) / n as far
+    # from the mean of all.
+    step = (len(sums) - 1) / len(sums)
     refined = colour.copy()
     for c, own in enumerate(sums):
         shift = measure_shift(spectrum(total - own), spectrum(own), MAX_CHROMATIC)
         if shift.clarity >= CLEAR:
-            refined[c] += shift[:2]
+            refined[c] += step * np.array(shift[:2])
     return refined - refined.mean(axis=0)
 
 

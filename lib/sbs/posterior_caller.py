@@ -49,6 +49,8 @@ TRAINING_FDR = 0.05  # of the decoded reads that the model is estimated from aga
 RARE = 0.1  # chance of a random sequence to be near a guide, up to which decoded reads can teach
 FEW_GUIDES = 20  # up to which the first model is learnt from reads that look like guides
 PHASED_GUIDES = 5  # of fewer, a neighbouring cycle's base cannot be told from crosstalk
+BRIGHT = 0.9  # quantile of a channel's light at which it shines, before anything is learnt
+PATTERN_ROUNDS = 3
 SHOWN = 0.6  # share of cycles in which these show the guide's base
 RECOMBINED = 0.95  # probability at which a read is said to be recombined, or not to be
 # Log-odds of the model below which no read is accepted, whatever the decoys say: spots that are
@@ -137,13 +139,14 @@ def fit_caller(
     phasing : see `lib.sbs.signal_model.estimate_signal`.
     seed : of the decoys.
     """
-    intensity = intensities(bases, sequencing)
+    intensity = sequencing.intensities(bases, np.float64)
     peak = bases["peak"].to_numpy()
     codebook = make_codebook(library["barcode"], sequencing, sequencing.mapping, seed)
-    first, known = _first_reads(intensity, _confident(bases), codebook)
+    first, known = _first_reads(intensity, _confident(bases), codebook, sequencing.encoding)
     if known is not None and len(codebook.codes) < PHASED_GUIDES:
         phasing = "off"
-    model = estimate_signal(intensity[first], phasing=phasing, sequences=known)
+    encoding = sequencing.encoding
+    model = estimate_signal(intensity[first], encoding, phasing, known)
     decoded, codebook, weights = _decode_sample(model, codebook, intensity)
 
     taught, known = _accepted(decoded, codebook, TRAINING_FDR), None
@@ -154,9 +157,7 @@ def fit_caller(
         taught = peak >= least
     if taught.sum() >= LEAST_READS:
         phased = bool((model.phasing != np.eye(len(model.phasing))).any())
-        model = estimate_signal(
-            intensity[taught], phasing="on" if phased else "off", sequences=known
-        )
+        model = estimate_signal(intensity[taught], encoding, "on" if phased else "off", known)
         decoded, codebook, weights = _decode_sample(model, codebook, intensity)
 
     is_decoy = decoded.best >= len(codebook.codes)
@@ -233,7 +234,7 @@ def _confident(bases: pd.DataFrame) -> np.ndarray:
 
 
 def _first_reads(
-    intensity: np.ndarray, confident: np.ndarray, codebook: Codebook
+    intensity: np.ndarray, confident: np.ndarray, codebook: Codebook, encoding: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Reads (m,) from which the model is first learnt, and their sequences (m, T) if known.
 
@@ -244,7 +245,12 @@ def _first_reads(
     rows = np.flatnonzero(confident)
     if not 0 < len(codebook.codes) <= FEW_GUIDES or len(rows) < LEAST_READS:
         return rows, None
-    index, agreed = nearest_guides(intensity[rows], codebook.codes, codebook.places)
+    own_channels = np.array_equal(encoding, np.eye(len(encoding)))
+    index, agreed = (
+        nearest_guides(intensity[rows], codebook.codes, codebook.places)
+        if own_channels
+        else nearest_patterns(intensity[rows], codebook.codes, codebook.places, encoding)
+    )
     shown = agreed >= SHOWN
     if shown.sum() < LEAST_READS:
         return rows, None
@@ -275,10 +281,30 @@ def nearest_guides(
     return index, agreed
 
 
-def intensities(bases: pd.DataFrame, sequencing: Sequencing) -> np.ndarray:
-    """Intensities (n, T, C) of a bases table."""
-    shape = (len(bases), len(sequencing.cycles), len(sequencing.bases))
-    return bases[sequencing.intensity_columns()].to_numpy(np.float64).reshape(shape)
+def nearest_patterns(
+    intensity: np.ndarray, codes: np.ndarray, places: np.ndarray, encoding: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same as `nearest_guides` where channels are fewer than bases, by `encoding` (B, C).
+
+    The guide is the one whose pattern of light, times a brightness of the read, is nearest. What
+    a channel shows when it shines is measured again with the guides found.
+    """
+    scale = np.maximum(np.quantile(intensity, BRIGHT, axis=(0, 1)), 1e-9)
+    pattern = encoding[codes]
+    power = np.maximum((pattern**2).sum(axis=(1, 2)), 1e-9)
+    for _ in range(PATTERN_ROUNDS):
+        relative = intensity / scale
+        product = np.einsum("ntc,ktc->nk", relative[:, places], pattern)
+        best = (product**2 / power).argmax(axis=1)
+        amplitude = np.maximum(product[np.arange(len(best)), best] / power[best], 1e-9)
+        light = relative / amplitude[:, None, None]
+        for c, shines in enumerate(np.moveaxis(pattern[best] > 0, 2, 0)):
+            level = np.median(light[:, places, c][shines]) if shines.any() else 1.0
+            scale[c] *= max(level, 1e-9)
+    index = ((light[:, :, None] - encoding) ** 2).sum(axis=3).argmin(axis=2)
+    agreed = (index[:, places] == codes[best]).mean(axis=1)
+    index[:, places] = codes[best]
+    return index, agreed
 
 
 def make_codebook(
@@ -398,7 +424,7 @@ def call_tile(caller: PosteriorCaller, bases: pd.DataFrame) -> pd.DataFrame:
     """
     sequencing, library, codebook = caller.sequencing, caller.library, caller.codebook
     bases = bases.reset_index(drop=True)
-    intensity = intensities(bases, sequencing)
+    intensity = sequencing.intensities(bases, np.float64)
     free, terms = weigh(caller.model, codebook, intensity)
     decoded = decode(free, terms, codebook, caller.weights)
     guide = (decoded.best >= 0) & (decoded.best < len(codebook.codes))
@@ -550,7 +576,8 @@ def signal_table(caller: PosteriorCaller, place: dict[str, str]) -> pd.DataFrame
 
     Columns `plate, well, parameter, cycle, from, to, value, error`.
 
-    `crosstalk`: share of base `from` that shows in channel `to` of a cycle. `signal`: light
+    `crosstalk`: share of base `from` that shows in channel `to` of a cycle; none of a base that
+    is dark in all channels. `signal`: light
     of base `from` in a cycle, relative to the mean over all. `phasing`: share of strands
     that show in `cycle` the base of cycle `from`. `scatter`: standard deviation of the
     logarithm of the intensity of channel `to`. `share`: of spots that are a guide, another
@@ -562,11 +589,12 @@ def signal_table(caller: PosteriorCaller, place: dict[str, str]) -> pd.DataFrame
     fitted to. `error` is the standard error where known.
     """
     model, sequencing = caller.model, caller.sequencing
-    bases, cycles = sequencing.bases, list(sequencing.cycles)
+    bases, channels, cycles = sequencing.bases, sequencing.channels, list(sequencing.cycles)
+    shines = sequencing.encoding.any(axis=1)
     total = model.mixing.sum(axis=1, keepdims=True)
     share = model.mixing / total
     level = total[:, 0] / total.mean()
-    scatter = np.sqrt(model.scatter.shape.diagonal()).reshape(len(cycles), len(bases))
+    scatter = np.sqrt(model.scatter.shape.diagonal()).reshape(len(cycles), len(channels))
     rows = []
 
     def add(
@@ -582,10 +610,11 @@ def signal_table(caller: PosteriorCaller, place: dict[str, str]) -> pd.DataFrame
 
     for t, cycle in enumerate(cycles):
         for b, base in enumerate(bases):
-            for c, channel in enumerate(bases):
+            for c, channel in enumerate(channels if shines[b] else ()):
                 add("crosstalk", cycle, base, channel, share[t, c, b], caller.errors[0][t, c, b])
             add("signal", cycle, base, None, level[t, b])
-            add("scatter", cycle, None, base, scatter[t, b])
+            if b < len(channels):
+                add("scatter", cycle, None, channels[b], scatter[t, b])
         for u in np.flatnonzero(model.phasing[t]):
             add("phasing", cycle, cycles[u], None, model.phasing[t, u], caller.errors[1][t, u])
     for kind in ("library", "other", "none"):

@@ -8,6 +8,7 @@ import pandas as pd
 
 from lib.sbs.base_calling import BaseCalls, call_bases, confident_reads, spell
 from lib.sbs.decoding import match_barcodes
+from lib.shared.chemistry import BaseEncoding, base_channels, full_encoding
 
 MUCH_MORE = 2  # times as many reads of a guide speak for the other side of a border
 
@@ -19,7 +20,10 @@ class Sequencing:
     cycles : cycle numbers of the intensity columns, in order.
     positions : the 0-based place of each of them in the barcode.
     length : letters of a barcode, failed cycles included.
-    bases : the base channels, one letter each.
+    bases : their letters, in the order in which calls count them.
+    channels : the C channels that show them.
+    encoding : (B, C) float, 1 where base b shines in channel c; the identity where each base
+        has a channel of its own.
     mapping, recombination : 0-based barcode places of a dual barcode's two parts;
         `recombination` None for simple barcodes, whose `mapping` is all places.
     """
@@ -28,6 +32,8 @@ class Sequencing:
     positions: np.ndarray
     length: int
     bases: str
+    channels: Sequence[str]
+    encoding: np.ndarray
     mapping: np.ndarray
     recombination: np.ndarray | None = None
 
@@ -39,22 +45,28 @@ class Sequencing:
         failed_cycles: Sequence[int] = (),
         mapping_cycles: Sequence[int] | None = None,
         recombination_cycles: Sequence[int] | None = None,
+        base_encoding: BaseEncoding | None = None,
     ) -> "Sequencing":
         """Work out the places from the cycles whose images are used.
 
         The chemistry of failed cycles advanced too: their place stays, as N. The
-        parts of a dual barcode are given as places counted from 1.
+        parts of a dual barcode are given as places counted from 1. `base_encoding` gives
+        the channels of each base, by default the one of its name.
         """
         chemistry = sorted({*cycles, *failed_cycles})
         mapping, recombination = (
             None if places is None else np.array(places, int) - 1
             for places in (mapping_cycles, recombination_cycles)
         )
+        shown = full_encoding(bases, base_encoding)
+        channels = base_channels(bases, base_encoding)
         return cls(
             cycles=sorted(cycles),
             positions=np.searchsorted(chemistry, sorted(cycles)),
             length=len(chemistry),
             bases="".join(bases),
+            channels=channels,
+            encoding=np.array([[float(c in shown[base]) for c in channels] for base in bases]),
             mapping=np.arange(len(chemistry)) if mapping is None else mapping,
             recombination=recombination,
         )
@@ -74,7 +86,12 @@ class Sequencing:
 
     def intensity_columns(self) -> list[str]:
         """Names of the intensity columns of the bases table, cycle by cycle."""
-        return [f"{base}_{cycle}" for cycle in self.cycles for base in self.bases]
+        return [f"{channel}_{cycle}" for cycle in self.cycles for channel in self.channels]
+
+    def intensities(self, bases: pd.DataFrame, dtype: type) -> np.ndarray:
+        """Intensities (n, T, C) of a bases table."""
+        shape = (len(bases), len(self.cycles), len(self.channels))
+        return bases[self.intensity_columns()].to_numpy(dtype).reshape(shape)
 
 
 def call_reads(
@@ -89,7 +106,7 @@ def call_reads(
     Parameters
     ----------
     bases : one row per spot: `plate, well, tile, read, cell, i, j, peak`, the
-        neighbours `cell_near_0` and on, and an intensity column for each cycle and base.
+        neighbours `cell_near_0` and on, and an intensity column for each cycle and channel.
     library : `sgRNA, gene_symbol, barcode`, for dual barcodes `barcode_recombination`,
         as `lib.shared.library.read_library` gives them.
     max_mismatches : see `lib.sbs.decoding.match_barcodes`.
@@ -97,10 +114,12 @@ def call_reads(
     Returns the reads table (DESIGN: one row per spot, `sgRNA` and `gene_symbol`
     null when not in the library) and the calls it rests on. `barcode` is as
     called; `barcode_library` the entry it was matched to, `mismatches` letters away.
+
+    Raises ValueError where not every base has a channel of its own.
     """
-    columns = sequencing.intensity_columns()
-    shape = (len(bases), len(sequencing.cycles), len(sequencing.bases))
-    intensity = bases[columns].to_numpy(np.float32).reshape(shape)
+    if not np.array_equal(sequencing.encoding, np.eye(len(sequencing.bases))):
+        raise ValueError(f"{method} needs one channel for each base")
+    intensity = sequencing.intensities(bases, np.float32)
     confident = confident_reads(bases["peak"].to_numpy(), bases["cell"].to_numpy() > 0)
     calls = call_bases(intensity, confident, method)
     barcodes = spell(calls.index, sequencing.bases, sequencing.positions, sequencing.length)
@@ -211,10 +230,10 @@ def decoding_table(calls: BaseCalls, sequencing: Sequencing, place: dict[str, st
     rows = [
         {"parameter": "crosstalk", "from": base, "to": channel, "value": calls.crosstalk[c, b]}
         for b, base in enumerate(sequencing.bases)
-        for c, channel in enumerate(sequencing.bases)
+        for c, channel in enumerate(sequencing.channels)
     ]
     rows += [
         {"parameter": "scale", "from": None, "to": channel, "value": calls.scale[c]}
-        for c, channel in enumerate(sequencing.bases)
+        for c, channel in enumerate(sequencing.channels)
     ]
     return pd.DataFrame([place | row for row in rows])

@@ -26,7 +26,9 @@ Multivariate t by expectation maximisation: Lange, Little & Taylor 1989.
 Arrays are (n, T, C): reads, cycles, channels; B = 4 bases are counted 0 to 3.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from math import lgamma, log, pi
 
 import numpy as np
@@ -39,6 +41,8 @@ BAND = (-3, 2)  # cycles that a strand may be behind or ahead and still be looke
 TRIMMED = 0.1  # share of the reads left out as not understood
 PRIOR_READS = 20.0  # weight of the mean over cycles in the light of a base
 SHRINKAGE = 0.05  # of the covariance towards its diagonal
+BRIGHTNESS_ROUNDS = 2  # in which the brightness of reads is fitted to their calls
+SHINING = 0.9  # quantile of a channel of several bases at which it shines
 SINGULAR = 0.02  # singular values of the light that are too small to be inverted, of the largest
 FLOOR = 1e-3  # of the brightest entry: what light is at least
 FREEDOMS = (2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 89.0)  # degrees of freedom tried
@@ -190,12 +194,17 @@ def _plain_model(intensity: np.ndarray, encoding: np.ndarray) -> SignalModel:
 
 
 def _channel_scale(intensity: np.ndarray) -> np.ndarray:
-    """Typical level (C,) of each channel over all cycles; positive whatever is given."""
+    """Typical level (C,) of each channel over all cycles; positive whatever is given.
+
+    Where channels are fewer than bases, each is dark in about half of the cycles, and the median
+    may be of either kind: there the level at which it shines.
+    """
     channels = intensity.shape[2]
+    typical = np.median if channels >= BASES else partial(np.quantile, q=SHINING)
     scale = np.ones(channels)
     for c in range(channels):
         values = intensity[..., c].ravel()
-        level = np.median(values) if values.size else 0.0
+        level = typical(values) if values.size else 0.0
         if level <= 0 and (values > 0).any():
             level = np.median(values[values > 0])
         scale[c] = level or 1.0
@@ -244,9 +253,7 @@ def _alternate(
             mixing = _fit_mixing(relative, index[understood], phasing, encoding)
             if phased:
                 phasing = _fit_phasing(relative, index[understood], mixing)
-            amplitude = brightness(mixing, intensity)
-            if intensity.shape[2] < BASES:
-                amplitude = _brightness_of(mixing, phasing, intensity, index)
+            amplitude = brightness_given(mixing, phasing, intensity, index)
         model = _fit_scatter(intensity, amplitude, index, mixing, phasing, understood)
         if not known:
             calls = call_free(model, intensity, sweeps=1)
@@ -276,10 +283,16 @@ def brightness(mixing: np.ndarray, intensity: np.ndarray) -> np.ndarray:
     return np.maximum(mean, 1e-3 * max(np.median(mean), 1e-9)) if len(mean) else mean
 
 
-def _brightness_of(
+def brightness_given(
     mixing: np.ndarray, phasing: np.ndarray, intensity: np.ndarray, index: np.ndarray
 ) -> np.ndarray:
-    """Amplitude (n,) of reads of known sequence, for chemistries that have a dark base."""
+    """Amplitude (n,) of reads of sequences `index` (n, T).
+
+    With fewer channels than bases, how much light a read shows hangs on its sequence: there it is
+    fitted by least squares.
+    """
+    if intensity.shape[2] >= BASES:
+        return brightness(mixing, intensity)
     light = expected_light(mixing, phasing, index, np.ones(len(index)))
     power = np.maximum((light**2).sum(axis=(1, 2)), 1e-12)
     fitted = (light * intensity).sum(axis=(1, 2)) / power
@@ -294,7 +307,7 @@ def _nearest_calls(
         relative = intensity / amplitude[:, None, None]
         away = relative[:, :, None] - model.mixing.transpose(0, 2, 1)
         index = (away**2).sum(axis=3).argmin(axis=2)
-        amplitude = _brightness_of(model.mixing, model.phasing, intensity, index)
+        amplitude = brightness_given(model.mixing, model.phasing, intensity, index)
     return index, amplitude
 
 
@@ -427,7 +440,7 @@ def standard_errors(
         intensity, index = intensity[rows], index[rows]
     if len(intensity) < LEAST_READS:
         return np.full(model.mixing.shape, np.nan), np.full(model.phasing.shape, np.nan)
-    amplitude = brightness(model.mixing, intensity)
+    amplitude = brightness_given(model.mixing, model.phasing, intensity, index)
     relative = intensity / amplitude[:, None, None]
     phased = bool((model.phasing != np.eye(len(model.phasing))).any())
     shares, phasings = [], []
@@ -474,7 +487,8 @@ def likelihood(
     """Log-likelihood (m,) of sequences `index` (m, T) for reads `rows` (m,) of `intensity`.
 
     The density is that of log(x + offset). `rows` may repeat;
-    by default the m-th sequence goes with the m-th read.
+    by default the m-th sequence goes with the m-th read. With fewer channels than bases each
+    sequence has the brightness that fits it, whatever `amplitude` (n,) of the reads is given.
     """
     rows = np.arange(len(index)) if rows is None else rows
     if amplitude is None:
@@ -484,7 +498,11 @@ def likelihood(
     distance = np.empty(len(index))
     for start in range(0, len(index), CHUNK):
         part = slice(start, start + CHUNK)
-        light = expected_light(model.mixing, model.phasing, index[part], amplitude[rows[part]])
+        bright = amplitude[rows[part]]
+        if intensity.shape[2] < BASES:
+            own = intensity[rows[part]]
+            bright = brightness_given(model.mixing, model.phasing, own, index[part])
+        light = expected_light(model.mixing, model.phasing, index[part], bright)
         residual = measured[rows[part]] - np.log(light + model.offset)
         residual -= _take_shift(model.shift, index[part])
         distance[part] = _distance(_flat(residual), precision)
@@ -544,23 +562,54 @@ def call_free(
     """
     intensity = np.asarray(intensity, np.float64)
     amplitude = brightness(model.mixing, intensity)
+
+    def linear(part: slice) -> list[np.ndarray]:
+        own = intensity[part], amplitude[part]
+        return [linear_calls(model, *own, ridge) for ridge in ridges]
+
+    if intensity.shape[2] >= BASES or not len(intensity):
+        return _ascend(model, intensity, amplitude, sweeps, linear)
+    index, amplitude = _nearest_calls(model, intensity, amplitude)
+    calls = None
+    for _ in range(1 + BRIGHTNESS_ROUNDS):
+        again = _ascend(model, intensity, amplitude, sweeps, partial(_only, index))
+        calls = again if calls is None else _likelier(calls, again)
+        index = calls.index
+        amplitude = brightness_given(model.mixing, model.phasing, intensity, index)
+    return calls
+
+
+def _only(index: np.ndarray, part: slice) -> list[np.ndarray]:
+    return [index[part]]
+
+
+def _likelier(one: FreeCalls, other: FreeCalls) -> FreeCalls:
+    """Of two calls of the same reads the likelier for each."""
+    better = other.log_likelihood > one.log_likelihood
+    return FreeCalls(
+        np.where(better[:, None], other.index, one.index),
+        np.where(better[:, None, None], other.gain, one.gain),
+        np.where(better, other.log_likelihood, one.log_likelihood),
+        np.where(better, other.amplitude, one.amplitude),
+    )
+
+
+def _ascend(
+    model: SignalModel,
+    intensity: np.ndarray,
+    amplitude: np.ndarray,
+    sweeps: int,
+    starts: Callable[[slice], list[np.ndarray]],
+) -> FreeCalls:
+    """Calls of reads of known brightness, from `starts` of each part of them."""
     count, cycles = intensity.shape[:2]
-    nearest = None
-    if intensity.shape[2] < BASES and count:
-        nearest, amplitude = _nearest_calls(model, intensity, amplitude)
     index = np.zeros((count, cycles), np.int8)
     gain = np.zeros((count, cycles, BASES), np.float32)
     best = np.zeros(count)  # squared distances
     for start in range(0, count, CHUNK):
         part = slice(start, start + CHUNK)
         index[part], gain[part], best[part] = _call_some(
-            model,
-            intensity[part],
-            amplitude[part],
-            sweeps,
-            [linear_calls(model, intensity[part], amplitude[part], ridge) for ridge in ridges]
-            if nearest is None
-            else [nearest[part]],
+            model, intensity[part], amplitude[part], sweeps, starts(part)
         )
     # From squared distances to log-densities.
     density = model.scatter.log_density(best, model.used)

@@ -203,9 +203,13 @@ def _subpixel(
 
 
 def spots_table(
-    spots: Spots, cells: np.ndarray, place: Mapping[str, str], cycles: list[int], bases: list[str]
+    spots: Spots,
+    cells: np.ndarray,
+    place: Mapping[str, str],
+    cycles: list[int],
+    channels: list[str],
 ) -> dict[str, np.ndarray]:
-    """Columns of the bases table: one row per spot, one intensity column per cycle and base.
+    """Columns of the bases table: one row per spot, one intensity column per cycle and channel.
 
     `cells` are the (Y, X) labels that say in which cell a spot lies, and which others
     are near (`cell_near_0` and on, nearest first, and their distances `near_px_0` and on in
@@ -227,8 +231,8 @@ def spots_table(
         table[f"cell_near_{rank}"] = near[rank].astype(np.int32)
         table[f"near_px_{rank}"] = distance[rank]
     for t, cycle in enumerate(cycles):
-        for c, base in enumerate(bases):
-            table[f"{base}_{cycle}"] = np.ascontiguousarray(spots.intensity[:, t, c])
+        for c, channel in enumerate(channels):
+            table[f"{channel}_{cycle}"] = np.ascontiguousarray(spots.intensity[:, t, c])
     return table
 
 

@@ -13,12 +13,14 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
+from lib.shared.chemistry import base_channels, one_channel_each
 from lib.shared.errors import InputError
 from lib.shared.layout import LABEL_STAGES
 
@@ -271,11 +273,12 @@ def _resolve(config: dict) -> dict:
     config["omero"]["source_plates"] = {str(plate): number for plate, number in plates.items()}
     if "sbs" in config:
         sbs = config["sbs"]
-        others = [name for name in sbs["channel_names"] if name not in sbs["bases"]]
+        shown = base_channels(sbs["bases"], sbs["base_encoding"])
+        others = [name for name in sbs["channel_names"] if name not in shown]
         if sbs["dapi_channel"] is None and others:
             sbs["dapi_channel"] = others[0]
         if sbs["cytoplasm_channels"] is None:
-            sbs["cytoplasm_channels"] = list(sbs["bases"])
+            sbs["cytoplasm_channels"] = shown
     if "phenotype" in config:
         phenotype = config["phenotype"]
         names = phenotype["channel_names"]
@@ -311,7 +314,11 @@ def _check_halves(config: dict) -> Iterator[str]:
 
 def _check_channels(config: dict, module: str) -> Iterator[str]:
     names = config[module]["channel_names"]
-    for key in ("bases", "dapi_channel", "cytoplasm_channels"):
+    keys = ["bases", "dapi_channel", "cytoplasm_channels"]
+    encoded = config[module].get("base_encoding") is not None
+    if encoded or not set(config[module].get("bases", [])) & set(names):
+        keys.remove("bases")  # `_check_encoding` looks at the channels they are seen in
+    for key in keys:
         value = config[module].get(key) or []
         for name in [value] if isinstance(value, str) else value:
             if name not in names:
@@ -321,14 +328,66 @@ def _check_channels(config: dict, module: str) -> Iterator[str]:
                 )
 
 
+def _check_encoding(config: dict) -> Iterator[str]:
+    sbs = config["sbs"]
+    bases, encoding, names = sbs["bases"], sbs["base_encoding"], sbs["channel_names"]
+    if encoding is None:
+        if not set(bases) & set(names):
+            yield (
+                f"config key sbs.channel_names ({', '.join(names)}) names none of the bases "
+                f"{', '.join(bases)}: say in sbs.base_encoding in which channels each base shines."
+            )
+        return
+    key = "config key sbs.base_encoding"
+    if set(encoding) != set(bases):
+        missing = [base for base in bases if base not in encoding]
+        unknown = [base for base in encoding if base not in bases]
+        wrong = [f"says nothing of {', '.join(missing)}"] if missing else []
+        wrong += [f"names {', '.join(map(_show, unknown))}, which is no base"] if unknown else []
+        yield (
+            f"{key} {' and '.join(wrong)}: give each of A, C, G, T the list of its channels, "
+            "[] for a base without light."
+        )
+        return
+    for base in bases:
+        for name in encoding[base]:
+            if name not in names:
+                yield (
+                    f"{key}.{base} names {_show(name)}, which is none of sbs.channel_names "
+                    f"({', '.join(names)})."
+                )
+    for first, second in combinations(bases, 2):
+        if set(encoding[first]) == set(encoding[second]):
+            channels = f"the same channels ({', '.join(encoding[first]) or 'none'})"
+            yield f"{key} gives {first} and {second} {channels}: no caller can tell them apart."
+    if one_channel_each(bases, encoding):
+        return
+    count = len(base_channels(bases, encoding))
+    if count >= len(bases):
+        yield (
+            f"{key} names {count} channels, but not one for each base: with four or more "
+            "channels, each base must have a channel of its own."
+        )
+    if sbs["call_reads_method"] != "posterior":
+        yield (
+            f"config key sbs.call_reads_method is {sbs['call_reads_method']}, which takes the "
+            "brightest channel for the base, but in sbs.base_encoding not every base has a channel "
+            "of its own: set it to posterior."
+        )
+
+
 def _check_dapi(config: dict) -> Iterator[str]:
     sbs = config["sbs"]
-    if sbs["dapi_channel"] in sbs["bases"]:
+    if sbs["base_encoding"] is not None and set(sbs["base_encoding"]) != set(sbs["bases"]):
+        return
+    shown = base_channels(sbs["bases"], sbs["base_encoding"])
+    if sbs["dapi_channel"] in shown:
+        kind = "a base" if sbs["base_encoding"] is None else "a channel of bases"
         yield (
-            f"config key sbs.dapi_channel is {_show(sbs['dapi_channel'])}, which is a base: "
+            f"config key sbs.dapi_channel is {_show(sbs['dapi_channel'])}, which is {kind}: "
             "name the channel that shows the nuclei."
         )
-    if set(sbs["channel_names"]) <= set(sbs["bases"]) and sbs["segmentation"]["method"] != "none":
+    if set(sbs["channel_names"]) <= set(shown) and sbs["segmentation"]["method"] != "none":
         yield (
             "config key sbs.channel_names holds only bases, so there are no nuclei to segment: "
             "name their channel too, or set sbs.segmentation.method to none."
@@ -507,6 +566,7 @@ _CHECKS: list[tuple[str, Callable[[dict], Iterator[str]]]] = [
     ("phenotype", partial(_check_areas, module="phenotype")),
     ("phenotype", _check_alignment),
     ("phenotype omero", _check_secondary),
+    ("sbs", _check_encoding),
     ("sbs", _check_dapi),
     ("sbs", _check_cycles),
     ("sbs", _check_positions),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lib.omero.connection import read_account
+from lib.shared.chemistry import base_channels
 from lib.shared.errors import InputError
 from lib.shared.files import check_folder
 from lib.shared.layout import is_omero_image
@@ -235,7 +236,8 @@ def _read_samples(config: dict, module: str, check_files: bool) -> Samples:
     if module == "phenotype":
         return read_phenotype_samples(path, **shared)
     sbs = config["sbs"]
-    keys = ("bases", "no_dapi_cycles", "skip_cycles", "failed_cycles")
+    shared["base_channels"] = base_channels(sbs["bases"], sbs["base_encoding"])
+    keys = ("no_dapi_cycles", "skip_cycles", "failed_cycles")
     return read_sbs_samples(path, **{key: sbs[key] for key in keys}, **shared)
 
 

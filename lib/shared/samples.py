@@ -158,7 +158,7 @@ def read_sbs_samples(
     path: str | os.PathLike,
     *,
     channel_names: Sequence[str] = (),
-    bases: Sequence[str] = (),
+    base_channels: Sequence[str] = (),
     no_dapi_cycles: Collection[int] = (),
     skip_cycles: Sequence[int] = (),
     failed_cycles: Sequence[int] = (),
@@ -173,7 +173,7 @@ def read_sbs_samples(
     ----------
     channel_names : channels that each tile must have at each cycle, where the
         sheet has a column channel; empty checks only tiles against each other.
-    bases, no_dapi_cycles : channels that a tile has at the cycles named.
+    base_channels, no_dapi_cycles : channels that a tile has at the cycles named.
     skip_cycles, failed_cycles : cycles whose images are not used.
     plate_filter, well_filter : plates and wells to keep; empty keeps all.
     incomplete_tiles : "error", or "skip" to leave such tiles out (`Samples.skipped`).
@@ -191,7 +191,9 @@ def read_sbs_samples(
     used = [index for index, cycle in enumerate(sheet.columns["cycle"]) if int(cycle) not in unused]
     sheet = sheet.select(used) if len(used) < len(sheet) else sheet
     cycles = [int(cycle) for cycle in sheet.columns["cycle"]]
-    channels = {cycle: bases if cycle in no_dapi_cycles else channel_names for cycle in cycles}
+    channels = {
+        cycle: base_channels if cycle in no_dapi_cycles else channel_names for cycle in cycles
+    }
     return _build(sheet, cycles, channels, incomplete_tiles, check_files, positions)
 
 

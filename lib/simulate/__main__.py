@@ -19,6 +19,7 @@ NAMED = {
     "wells": str,
     "tiles": int,
     "cycles": int,
+    "colours": int,
     "tile_size": int,
     "guides": int,
     "seed": int,

@@ -6,7 +6,7 @@ Functions on arrays only; intensities are camera counts above the offset.
 import cv2
 import numpy as np
 
-from lib.simulate.parameters import BASES, ScreenParameters
+from lib.simulate.parameters import BASES, ENCODINGS, ScreenParameters
 
 TAPS = np.arange(-3, 5)  # of the interpolating kernel
 
@@ -32,17 +32,26 @@ def phasing_matrix(cycles: int, bases: int, phasing: float, prephasing: float) -
 
 
 def crosstalk_matrix(parameters: ScreenParameters) -> np.ndarray:
-    """Return M (channel, base): light of the dye of a base in each channel, its own = 1."""
+    """Return M (channel, dye): light of each dye in each channel, its own = 1.
+
+    With four colours, dyes are those of G, T, A and C; of fewer, the first are taken.
+    """
     g, t, a, c = range(len(BASES))
     matrix = np.full((4, 4), parameters.crosstalk_other)
     np.fill_diagonal(matrix, 1.0)
     matrix[t, g], matrix[g, t] = parameters.crosstalk_g_in_t, parameters.crosstalk_t_in_g
     matrix[c, a], matrix[a, c] = parameters.crosstalk_a_in_c, parameters.crosstalk_c_in_a
-    return matrix
+    return matrix[: parameters.colours, : parameters.colours]
+
+
+def dyes_of_bases(parameters: ScreenParameters) -> np.ndarray:
+    """Return E (base, dye): 1 where a base carries the dye of a channel."""
+    encoding, channels = ENCODINGS[parameters.colours], parameters.base_channels
+    return np.array([[channel in encoding[base] for channel in channels] for base in BASES], float)
 
 
 def spot_amplitudes(codes: np.ndarray, parameters: ScreenParameters) -> np.ndarray:
-    """Return the peak heights (n, cycles, 4) of spots of unit brightness.
+    """Return the peak heights (n, cycles, channels) of spots of unit brightness.
 
     `codes` (n, L) are the bases of their sequences. Phasing, decay, crosstalk and the
     channels' gains are in; noise, flicker and each spot's brightness are not.
@@ -51,7 +60,8 @@ def spot_amplitudes(codes: np.ndarray, parameters: ScreenParameters) -> np.ndarr
         parameters.cycles, codes.shape[1], parameters.phasing, parameters.prephasing
     )
     shares *= (parameters.decay ** np.arange(parameters.cycles))[:, None]
-    response = crosstalk_matrix(parameters) * np.array(parameters.channel_gain)[:, None]
+    gain = np.array(parameters.channel_gain[: parameters.colours])
+    response = crosstalk_matrix(parameters) @ dyes_of_bases(parameters).T * gain[:, None]
     dyes = np.eye(4, dtype=np.float32)[codes]
     return np.einsum("tu,nub,cb->ntc", shares, dyes, response, optimize=True).astype(np.float32)
 

@@ -10,10 +10,17 @@ from dataclasses import dataclass, fields, replace
 
 import yaml
 
+from lib.shared.chemistry import base_channels
 from lib.shared.errors import InputError
 
 BASES = ("G", "T", "A", "C")
 SBS_CHANNELS = ("DAPI", *BASES)
+# Channels in which each base shines, by the number of colours of the chemistry.
+ENCODINGS = {
+    2: {"G": (), "T": ("GREEN",), "A": ("GREEN", "RED"), "C": ("RED",)},
+    3: {"G": (), "T": ("GREEN",), "A": ("RED",), "C": ("FAR_RED",)},
+    4: {base: (base,) for base in BASES},
+}
 PHENOTYPE_CHANNELS = ("DAPI", "TUBULIN", "P65", "WGA")
 CONTROL_GENE = "nontargeting"
 SIGNED = ("overlap", "phenotype_rotation_deg")  # numbers that may be negative
@@ -74,6 +81,7 @@ class ScreenParameters:
     spot_jitter_px: float = 0.15  # residual local motion, from cycle to cycle
 
     # Sequencing chemistry.
+    colours: int = 4  # 2 or 3: a base without light, with 2 also one in both channels
     crosstalk_g_in_t: float = 0.3  # dye G seen in channel T, relative to channel G
     crosstalk_t_in_g: float = 0.12
     crosstalk_a_in_c: float = 0.22
@@ -84,7 +92,7 @@ class ScreenParameters:
     decay: float = 0.97  # signal that a cycle keeps of the one before
 
     # Light.
-    channel_gain: tuple[float, ...] = (1.0, 0.75, 0.9, 0.6)  # G, T, A, C
+    channel_gain: tuple[float, ...] = (1.0, 0.75, 0.9, 0.6)  # G, T, A, C; of fewer, the first
     background: float = 260.0
     background_variation: float = 0.2  # relative, slow
     autofluorescence: float = 200.0
@@ -141,6 +149,18 @@ class ScreenParameters:
         for name in ("channel_gain", "autofluorescence_channel"):
             if len(getattr(self, name)) != len(BASES):
                 raise InputError(f"{name} needs one number for each of {', '.join(BASES)}.")
+        if self.colours not in ENCODINGS:
+            raise InputError(f"The simulation has {', '.join(map(str, ENCODINGS))} colours.")
+
+    @property
+    def base_channels(self) -> tuple[str, ...]:
+        """The channels that show bases."""
+        return tuple(base_channels(BASES, ENCODINGS[self.colours]))
+
+    @property
+    def sbs_channels(self) -> tuple[str, ...]:
+        """All channels of a sequencing image."""
+        return (SBS_CHANNELS[0], *self.base_channels)
 
     @property
     def phenotype_pixel_um(self) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lib.simulate import optics
-from lib.simulate.parameters import BASES, PHENOTYPE_CHANNELS, SBS_CHANNELS, ScreenParameters
+from lib.simulate.parameters import PHENOTYPE_CHANNELS, ScreenParameters
 from lib.simulate.shapes import Frame, fill
 from lib.simulate.streams import Stream, stream
 from lib.simulate.tiles import Tile
@@ -92,7 +92,9 @@ def sbs_shifts(parameters: ScreenParameters, tile: Tile) -> np.ndarray:
     own = stream(parameters.seed, Stream.DRIFT, *place, tile.tile).normal(0, 0.6, shape)
     drift = parameters.drift_px * (common + own)
     drift = (drift - drift[0]).clip(-parameters.max_drift_px, parameters.max_drift_px)
-    chroma = _chromatic_offsets(parameters, tile, len(SBS_CHANNELS), parameters.chromatic_px)
+    chroma = _chromatic_offsets(
+        parameters, tile, len(parameters.sbs_channels), parameters.chromatic_px
+    )
     return drift[:, None] + chroma[None]
 
 
@@ -130,7 +132,7 @@ class _SbsStatics:
         self.dapi = parameters.dapi_amplitude * (_dapi(well.cells, scene) + DEBRIS_DAPI * dirt)
         self.body = _bodies(well.cells, scene) + DEBRIS_BASES * dirt
         self.background = parameters.background * _background(parameters, well, tile.frame)
-        self.shading = _shading(parameters, tile, len(SBS_CHANNELS))
+        self.shading = _shading(parameters, tile, len(parameters.sbs_channels))
         self.read, self.row, self.column = spot_positions(well, tile.frame, scene.margin)
         reads = well.reads
         self.sigma = parameters.spot_sigma_px * reads.spread[self.read]
@@ -144,10 +146,10 @@ class _SbsStatics:
         rng = stream(parameters.seed, Stream.SPOTS, *where)
         jitter = rng.normal(0, parameters.spot_jitter_px, (2, len(self.read)))
         flicker = rng.lognormal(0, parameters.spot_flicker, len(self.read))
-        light = np.empty((len(SBS_CHANNELS), *self.tile.frame.shape), np.float32)
+        light = np.empty((len(parameters.sbs_channels), *self.tile.frame.shape), np.float32)
         light[0] = optics.shift_crop(self.dapi, *self.shifts[t, 0], light.shape[1:])
         light[0] += self.background
-        for c in range(len(BASES)):
+        for c in range(parameters.colours):
             dy, dx = self.shifts[t, c + 1]
             gain = parameters.channel_gain[c]
             level = parameters.autofluorescence * parameters.autofluorescence_channel[c]

@@ -1,7 +1,7 @@
 """A whole simulated screen on disk: raw files, sample tables, library, config and truth."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +14,7 @@ from lib.shared.image_io import write_image
 from lib.shared.tables import Columns, write_table
 from lib.simulate import render
 from lib.simulate.library import EFFECTS, Library, hit_effects, make_library, spell
-from lib.simulate.parameters import BASES, PHENOTYPE_CHANNELS, SBS_CHANNELS, ScreenParameters
+from lib.simulate.parameters import BASES, ENCODINGS, PHENOTYPE_CHANNELS, ScreenParameters
 from lib.simulate.raw_files import RawImage, write_raw
 from lib.simulate.tiles import Tile, extent, well_tiles
 from lib.simulate.well import Well, make_well
@@ -68,7 +68,7 @@ def write_tile(
     }
     if tile.module == "sbs":
         shifts = render.sbs_shifts(parameters, tile)
-        tables["shifts.tsv"] = _sbs_shift_table(tile, shifts)
+        tables["shifts.tsv"] = _sbs_shift_table(tile, shifts, parameters.sbs_channels)
         tables["reads.parquet"] = _read_table(parameters, well, tile, cell_ids, shifts)
     else:
         shifts = render.phenotype_shifts(parameters, tile)
@@ -124,7 +124,7 @@ def _write_raw_files(
     else:
         cycles = range(1, parameters.cycles + 1)
         for cycle, image in render.sbs_cycles(parameters, well, tile, scene, cycles):
-            raw = _raw(parameters, tile, image, SBS_CHANNELS)
+            raw = _raw(parameters, tile, image, parameters.sbs_channels)
             files = write_raw(folder, f"{name}_C-{cycle}", raw, layout)
             rows += [row | keys | {"cycle": cycle} for row in files]
     order = ("sample_fp", "plate", "well", "tile", "cycle", "channel", "z")
@@ -196,11 +196,11 @@ def _centroids(labels: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.n
     return area, i, j
 
 
-def _sbs_shift_table(tile: Tile, shifts: np.ndarray) -> Columns:
-    cycles, channels = shifts.shape[:2]
-    return _keys(tile, cycles * channels) | {
-        "cycle": np.repeat(np.arange(1, cycles + 1), channels),
-        "channel": np.tile(SBS_CHANNELS, cycles),
+def _sbs_shift_table(tile: Tile, shifts: np.ndarray, channels: Sequence[str]) -> Columns:
+    cycles = len(shifts)
+    return _keys(tile, cycles * len(channels)) | {
+        "cycle": np.repeat(np.arange(1, cycles + 1), len(channels)),
+        "channel": np.tile(channels, cycles),
         "dy": shifts[..., 0].ravel().round(5),
         "dx": shifts[..., 1].ravel().round(5),
     }
@@ -223,7 +223,7 @@ def _read_table(
 ) -> Columns:
     """Reads whose centre lies in the tile, in the frame of the first base channel of cycle 1."""
     index, row, column = render.spot_positions(well, tile.frame, margin=2)
-    dy, dx = shifts[0, SBS_CHANNELS.index(BASES[0])]
+    dy, dx = shifts[0, parameters.sbs_channels.index(parameters.base_channels[0])]
     row, column = row + dy, column + dx
     height, width = tile.frame.shape
     inside = (row > -0.5) & (row < height - 0.5) & (column > -0.5) & (column < width - 0.5)
@@ -307,10 +307,13 @@ def _write_config(out_dir: Path, parameters: ScreenParameters) -> None:
         "preprocess": sbs | phenotype if parameters.phenotype else sbs,
         "sbs": {
             "barcode_library_fp": str(out_dir / "barcode_library.tsv"),
-            "channel_names": list(SBS_CHANNELS),
+            "channel_names": list(parameters.sbs_channels),
             "bases": list(BASES),
         },
     }
+    if parameters.base_channels != BASES:
+        encoding = ENCODINGS[parameters.colours]
+        config["sbs"]["base_encoding"] = {base: list(encoding[base]) for base in BASES}
     if parameters.phenotype:
         config["phenotype"] = {"channel_names": list(PHENOTYPE_CHANNELS)}
     with atomic_path(out_dir / "config.yml") as part:

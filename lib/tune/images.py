@@ -16,6 +16,7 @@ import numpy as np
 from lib.preprocess.convert import Part, raw_sources
 from lib.preprocess.readers import raw_metadata, read_raw
 from lib.shared import layout
+from lib.shared.chemistry import base_channels
 from lib.shared.errors import InputError
 from lib.shared.illumination import estimate_field, reduce_tile
 from lib.shared.image_io import read_image, read_image_info
@@ -123,7 +124,7 @@ class TileSource:
         dapi = self.settings["dapi_channel"]
         alignment = estimate_alignment(
             stack,
-            base_channels=[self.channel(base) for base in self.settings["bases"]],
+            base_channels=[self.channel(name) for name in _base_channels(self.settings)],
             dapi_channel=None if dapi is None else self.channel(dapi),
             reference=cycles.index(self.reference),
             max_shift=self.settings["max_shift_px"],
@@ -218,7 +219,7 @@ class Screen:
     def _image(self, place: dict[str, str], cycle: int | None) -> RawImage:
         names, preprocess = list(self.settings["channel_names"]), self.config["preprocess"]
         if cycle is not None and cycle in self.settings["no_dapi_cycles"]:
-            names = [name for name in names if name in self.settings["bases"]]
+            names = [name for name in names if name in _base_channels(self.settings)]
         rows = getattr(self.inputs, self.module).sources(*place.values(), cycle)
         parts = tuple((row.path, row.channel, row.z, row.position) for row in rows)
         sheet = preprocess[f"{self.module}_samples_fp"]
@@ -265,6 +266,10 @@ class Screen:
 
 def _place(plate: str, well: str, tile: str) -> dict[str, str]:
     return {"plate": plate, "well": well, "tile": tile}
+
+
+def _base_channels(settings: dict[str, Any]) -> list[str]:
+    return base_channels(settings["bases"], settings["base_encoding"])
 
 
 def _reduced(image: RawImage) -> np.ndarray:

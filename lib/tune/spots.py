@@ -15,6 +15,8 @@ from lib.sbs.base_calling import call_bases, confident_reads, spell
 from lib.sbs.decoding import match_barcodes
 from lib.sbs.reads import Sequencing, part
 from lib.sbs.spots import Spots, find_spots, log_filter
+from lib.shared.chemistry import one_channel_each
+from lib.shared.errors import InputError
 from lib.shared.library import read_library
 from lib.shared.segmentation import segment
 from lib.tune.figure import Marks, Panel
@@ -49,9 +51,17 @@ class Codebook:
 
 
 def read_codebook(screen: Screen) -> Codebook:
-    """The library of a screen, as its cycles read it."""
+    """The library of a screen, as its cycles read it.
+
+    Raises InputError where not every base has a channel of its own.
+    """
     config = screen.settings
-    keys = ("bases", "failed_cycles", "mapping_cycles", "recombination_cycles")
+    if not one_channel_each(config["bases"], config["base_encoding"]):
+        raise InputError(
+            "config key sbs.base_encoding does not give every base a channel of its own, which the "
+            "callers that spots are compared by need: leave sbs.spot_threshold at auto."
+        )
+    keys = ("bases", "base_encoding", "failed_cycles", "mapping_cycles", "recombination_cycles")
     plan = Sequencing.plan(screen.cycles, **{key: config[key] for key in keys})
     library = read_library(config["barcode_library_fp"], **plan.library_places())
     barcodes = library["barcode"].to_numpy("U")
@@ -72,8 +82,8 @@ def compare(
     source: TileSource, settings: Sequence[Setting], codebook: Codebook, crop: int
 ) -> tuple[list[dict[str, Any]], list[Panel]]:
     """Rows of the table and panels of the figure, one per setting, of a tile."""
-    bases = source.settings["bases"]
-    indices = [source.channel(base) for base in bases]
+    bases = codebook.sequencing.bases
+    indices = [source.channel(channel) for channel in codebook.sequencing.channels]
     stack, shifts = source.load_sbs(source.cycles)
     dapi, glow = sbs_planes(stack, source.cycles, source)
     cells = segment(dapi, glow, source.settings["segmentation"]).cells

@@ -31,7 +31,7 @@ from scipy.spatial import cKDTree
 
 from lib.sbs.cell_calling import call_cells
 from lib.sbs.cell_evidence import call_cells_by_evidence
-from lib.sbs.posterior_caller import call_tile, fit_caller, intensities
+from lib.sbs.posterior_caller import call_tile, fit_caller
 from lib.sbs.reads import Sequencing, call_reads
 from lib.shared.image_io import read_image
 from lib.shared.library import read_library
@@ -92,7 +92,7 @@ def make_screen(folder: Path, changes: dict, tiles: int, size: int, seed: int) -
 
 def classic_calls(bases: pd.DataFrame, library: pd.DataFrame, plan: Sequencing) -> pd.DataFrame:
     """Reads by the recipe of the field (Feldman et al. 2019); none of this library's code."""
-    light = intensities(bases, plan)
+    light = plan.intensities(bases, np.float64)
     training = light[bases["cell"].to_numpy() > 0].reshape(-1, light.shape[2])
     brightest = training.argmax(axis=1)
     columns = [np.median(training[brightest == c], axis=0) for c in range(light.shape[2])]

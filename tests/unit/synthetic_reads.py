@@ -38,7 +38,7 @@ def spell(codes):
     return np.array(["".join(BASES[b] for b in code) for code in codes])
 
 
-def bases_table(intensity, cells=None, tile=None):
+def bases_table(intensity, cells=None, tile=None, channels=BASES):
     """The bases table of spots on a line, all of a well."""
     count, cycles, _ = intensity.shape
     table = {
@@ -54,9 +54,19 @@ def bases_table(intensity, cells=None, tile=None):
         "near_px_0": np.full(count, np.nan, np.float32),
     }
     for t in range(cycles):
-        for c, base in enumerate(BASES):
-            table[f"{base}_{t + 1}"] = intensity[:, t, c].astype(np.float32)
+        for c, channel in enumerate(channels):
+            table[f"{channel}_{t + 1}"] = intensity[:, t, c].astype(np.float32)
     return pd.DataFrame(table)
+
+
+# Light of G, T, A and C in two and three channels, with crosstalk, and the encoding behind it.
+TWO_COLOURS = np.array([[0.0, 1.0, 1.1, 0.1], [0.0, 0.25, 0.8, 0.7]])
+TWO_ENCODING = {"G": [], "T": ["GREEN"], "A": ["GREEN", "RED"], "C": ["RED"]}
+THREE_COLOURS = np.array([[0.0, 1.0, 0.15, 0.05], [0.0, 0.2, 0.8, 0.15], [0.0, 0.0, 0.1, 0.6]])
+THREE_ENCODING = {"G": [], "T": ["GREEN"], "A": ["RED"], "C": ["FAR_RED"]}
+# The same without a dark base.
+BRIGHT_COLOURS = THREE_COLOURS + np.array([[0.9, 0, 0, 0], [0.7, 0, 0, 0], [0.0, 0, 0, 0]])
+BRIGHT_ENCODING = THREE_ENCODING | {"G": ["GREEN", "RED"]}
 
 
 def library(codes):

@@ -60,6 +60,25 @@ def test_offsets_are_found_to_a_tenth_of_a_pixel():
     assert before < 0.6 and after > 0.95
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_channels_of_fewer_colours_meet(count):
+    """Bases without light and, in two channels, one that shines in both."""
+    four, truth = tile()
+    shown = {2: [[1, 2], [2, 3]], 3: [[1], [2], [3]]}[count]
+    stack, offsets = four[:, : count + 1].copy(), truth[:, : count + 1]
+    for c, bases in enumerate(shown, start=1):
+        planes = [four[:, b] for b in bases]
+        # The other base's plane is moved to where this channel shows it.
+        moved = [
+            apply_alignment(plane[:, None], (truth[:, b] - truth[:, c])[:, None])[:, 0]
+            for plane, b in zip(planes, bases, strict=True)
+        ]
+        stack[:, c] = np.minimum(sum(plane.astype(np.uint32) for plane in moved), 65535)
+    found = estimate_alignment(stack, list(range(1, count + 1)), 0)
+    error = np.hypot(*np.moveaxis(found.offsets - offsets, 2, 0))
+    assert np.median(error) < 0.1 and error.max() < 0.25
+
+
 def sharp_nuclei(sign, cycles=6):
     """Nuclei with outlines; in the base channels they stand out, or are missing, from a glow
     that is brightest beside them."""

@@ -366,6 +366,23 @@ def test_secondary_objects_section_is_the_dataclass_of_its_parameters():
             "no phenotype section: add the section or leave the key out.",
         ),
         (
+            "sbs.channel_names",
+            ["DAPI", "RED", "GREEN"],
+            "config key sbs.channel_names (DAPI, RED, GREEN) names none of the bases G, T, A, C: "
+            "say in sbs.base_encoding in which channels each base shines.",
+        ),
+        (
+            "sbs.base_encoding",
+            ["G"],
+            'config key sbs.base_encoding is ["G"]: it must be a section of keys or null.',
+        ),
+        (
+            "sbs.base_encoding",
+            {"A": ["A"], "C": ["C"], "G": "G", "T": ["T"]},
+            'config key sbs.base_encoding.G is "G": it must be a list, '
+            "each text that is not empty.",
+        ),
+        (
             "sbs.recombination_cycles",
             [9, 10],
             "config key sbs.recombination_cycles is set without sbs.mapping_cycles",
@@ -375,6 +392,79 @@ def test_secondary_objects_section_is_the_dataclass_of_its_parameters():
 def test_each_wrong_value_is_named_in_one_sentence(key, value, sentence):
     (problem,) = problems_of(**{key: value})
     assert problem.startswith(sentence)
+
+
+TWO_COLOURS = {"A": ["RED", "GREEN"], "C": ["RED"], "T": ["GREEN"], "G": []}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"A": ...},
+            "config key sbs.base_encoding says nothing of A: give each of A, C, G, T the list of "
+            "its channels, [] for a base without light.",
+        ),
+        (
+            {"T": ..., "U": ["GREEN"]},
+            'config key sbs.base_encoding says nothing of T and names "U", which is no base: give '
+            "each of A, C, G, T the list of its channels, [] for a base without light.",
+        ),
+        (
+            {"A": ["GREEN"]},
+            "config key sbs.base_encoding gives T and A the same channels (GREEN): "
+            "no caller can tell them apart.",
+        ),
+        (
+            {"T": []},
+            "config key sbs.base_encoding gives G and T the same channels (none): "
+            "no caller can tell them apart.",
+        ),
+        (
+            {"G": ["BLUE"]},
+            'config key sbs.base_encoding.G names "BLUE", which is none of sbs.channel_names '
+            "(DAPI, RED, GREEN, GFP).",
+        ),
+        (
+            {"G": ["DAPI"]},
+            'config key sbs.dapi_channel is "DAPI", which is a channel of bases: '
+            "name the channel that shows the nuclei.",
+        ),
+    ],
+)
+def test_encodings_that_cannot_be_are_refused(change, sentence):
+    encoding = {base: shown for base, shown in (TWO_COLOURS | change).items() if shown is not ...}
+    names = ["DAPI", "RED", "GREEN", "GFP"]
+    keys = {"sbs.channel_names": names, "sbs.dapi_channel": "DAPI", "sbs.base_encoding": encoding}
+    assert problems_of(**keys) == [sentence]
+
+
+def test_four_channels_without_one_for_each_base_are_refused():
+    encoding = {"G": ["G"], "T": ["T"], "A": ["A", "C"], "C": []}
+    (problem,) = problems_of(**{"sbs.base_encoding": encoding})
+    assert problem.startswith("config key sbs.base_encoding names 4 channels, but not one for each")
+
+
+@pytest.mark.parametrize("method", ["median", "percentile", "argmax"])
+def test_classic_callers_need_a_channel_for_each_base(method):
+    names = ["DAPI", "RED", "GREEN"]
+    keys = {"sbs.channel_names": names, "sbs.call_reads_method": method}
+    (problem,) = problems_of(**keys, **{"sbs.base_encoding": TWO_COLOURS})
+    assert problem.startswith(f"config key sbs.call_reads_method is {method}, which takes the")
+    # Four dyes under their own names are one channel each.
+    dyes = {"G": ["Cy3"], "T": ["AF594"], "A": ["Cy5"], "C": ["Cy7"]}
+    keys["sbs.channel_names"] = ["DAPI", "Cy5", "Cy7", "Cy3", "AF594"]
+    config = load_config(with_values(**keys, **{"sbs.base_encoding": dyes}), SCHEMA)
+    assert config["sbs"]["cytoplasm_channels"] == ["Cy3", "AF594", "Cy5", "Cy7"]
+
+
+def test_channels_of_two_colours():
+    names = ["GREEN", "NUCLEI", "RED"]
+    keys = {"sbs.channel_names": names, "sbs.base_encoding": TWO_COLOURS}
+    config = load_config(with_values(**keys), SCHEMA)
+    assert config["sbs"]["dapi_channel"] == "NUCLEI"
+    assert config["sbs"]["cytoplasm_channels"] == ["GREEN", "RED"]
+    assert load_config(config, SCHEMA) == config
 
 
 def test_cycles_that_contradict_each_other_are_refused():

@@ -282,6 +282,7 @@ def test_infinite_and_missing_values_leave_a_window(tmp_path):
         (["Hoechst 33342", "Alexa 568", "AF647"], ["0000FF", "FF8000", "FF00FF"]),
         (["DAPI_1x", "alexa-488"], ["0000FF", "00FF00"]),
         (["x", "y"], ["00FF00", "FF00FF"]),
+        (["DAPI", "GREEN", "RED", "FAR_RED"], ["0000FF", "00FF00", "FF0000", "FF00FF"]),
         (["DAPI", "DAPI"], ["0000FF", "00FF00"]),
         (["thing", "GFP"], ["FF00FF", "00FF00"]),  # a known dye goes before its neighbours
     ],

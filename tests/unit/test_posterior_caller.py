@@ -3,13 +3,27 @@
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic_reads import BASES, bases_table, intensities, library, phasing_operator, spell
+from synthetic_reads import (
+    BASES,
+    BRIGHT_COLOURS,
+    BRIGHT_ENCODING,
+    THREE_COLOURS,
+    THREE_ENCODING,
+    TWO_COLOURS,
+    TWO_ENCODING,
+    bases_table,
+    intensities,
+    library,
+    phasing_operator,
+    spell,
+)
 
 from lib.sbs.posterior_caller import (
     add_wells,
     call_tile,
     fit_caller,
     nearest_guides,
+    nearest_patterns,
     sample_tiles,
     signal_table,
     spread,
@@ -260,3 +274,97 @@ def test_nearest_guides_by_hand():
     # A cycle that is no part of the barcode shows its brightest channel.
     index, agreed = nearest_guides(light, codes[:, :2], np.arange(2))
     assert index[:, 2].tolist() == [1, 1, 0, 0]
+
+
+# Fewer colours than bases ---------------------------------------------------------------------
+
+CHEMISTRIES = {
+    "two": (TWO_COLOURS, TWO_ENCODING),
+    "three": (THREE_COLOURS, THREE_ENCODING),
+    "three, no base dark": (BRIGHT_COLOURS, BRIGHT_ENCODING),
+}
+
+
+def coloured(sequences, mixing, encoding, rng, phasing=None):
+    """Plan and bases table of reads of sequences (n, T), in the channels of a chemistry."""
+    plan = Sequencing.plan(range(1, CYCLES + 1), list(BASES), base_encoding=encoding)
+    return plan, bases_table(intensities(rng, sequences, phasing, mixing), channels=plan.channels)
+
+
+@pytest.mark.parametrize(("mixing", "encoding"), CHEMISTRIES.values(), ids=CHEMISTRIES)
+def test_reads_of_fewer_colours_are_decoded(mixing, encoding):
+    """A sixth of the reads are of no guide, and phasing blurs them all."""
+    rng = np.random.default_rng(2)
+    codes = np.unique(rng.integers(0, 4, (60, CYCLES)), axis=0)
+    sequences = codes[rng.integers(0, len(codes), 1800)]
+    sequences[::6] = rng.integers(0, 4, (300, CYCLES))
+    phasing = phasing_operator(CYCLES, 0.02, 0.01)
+    plan, bases = coloured(sequences, mixing, encoding, rng, phasing)
+    caller = fit_caller(bases, library(codes), plan)
+    reads = call_tile(caller, bases)
+    truth = spell(sequences)
+    accepted = reads["sgRNA"].notna().to_numpy()
+    of_guide = np.arange(len(truth)) % 6 > 0
+    assert accepted[of_guide].mean() > 0.97
+    assert (reads["sgRNA"] != truth)[accepted].mean() < 0.01
+    assert (reads["barcode_free"] == truth).mean() > 0.85
+
+    table = signal_table(caller, {"plate": "1", "well": "A1"})
+    crosstalk = table[table["parameter"] == "crosstalk"].pivot_table("value", "to", "from")
+    assert set(crosstalk) == {base for base, shown in encoding.items() if shown}
+    shares = mixing / np.maximum(mixing.sum(axis=0), 1e-9)
+    expected = pd.DataFrame(shares, index=plan.channels, columns=list(BASES))
+    difference = crosstalk - expected.loc[crosstalk.index, crosstalk.columns]
+    assert np.abs(difference.to_numpy()).max() < 0.1
+    assert table[table["parameter"] == "scatter"]["to"].value_counts().to_dict() == dict.fromkeys(
+        plan.channels, CYCLES
+    )
+
+
+@pytest.mark.parametrize(("guides", "seed"), [(1, 1), (2, 0)])
+def test_few_guides_in_two_colours(guides, seed):
+    """A base that hardly any guide shows in a cycle cannot be learnt without the library."""
+    rng = np.random.default_rng(seed)
+    codes = np.unique(rng.integers(0, 4, (guides, CYCLES)), axis=0)
+    sequences = codes[rng.integers(0, len(codes), 800)]
+    sequences[::4] = rng.integers(0, 4, (200, CYCLES))
+    phasing = phasing_operator(CYCLES, 0.02, 0.01)
+    plan, bases = coloured(sequences, TWO_COLOURS, TWO_ENCODING, rng, phasing)
+    reads = call_tile(fit_caller(bases, library(codes), plan), bases)
+    accepted = reads["sgRNA"].notna().to_numpy()
+    assert accepted[np.arange(800) % 4 > 0].mean() > 0.93
+    assert (reads["sgRNA"] != spell(sequences))[accepted].mean() < 0.015
+
+
+def test_nearest_patterns_by_hand():
+    # GREEN is ten times as bright as RED; guides TGA and CAG.
+    encoding = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
+    codes = np.array([[1, 0, 2], [3, 2, 0]])
+    shown = (
+        encoding[codes[[0, 1, 1]]] * np.array([100.0, 10.0]) * np.array([1, 2, 0.5])[:, None, None]
+    )
+    shown[2, 0] = [50.0, 0.0]  # T instead of C
+    index, agreed = nearest_patterns(shown + 0.1, codes, np.arange(3), encoding)
+    assert index.tolist() == [[1, 0, 2], [3, 2, 0], [3, 2, 0]]
+    assert agreed == pytest.approx([1, 1, 2 / 3])
+    # A cycle that is no part of the barcode is called by itself.
+    index, _ = nearest_patterns(shown + 0.1, codes[:, 1:], np.array([1, 2]), encoding)
+    assert index[:, 0].tolist() == [1, 3, 1]
+
+
+def test_an_encoding_of_one_channel_each_changes_nothing(screen, reads):
+    named = {base: [base] for base in BASES}
+    plan = Sequencing.plan(range(1, CYCLES + 1), list(BASES), base_encoding=named)
+    again = call_tile(fit_caller(screen[2], library(screen[0]), plan), screen[2])
+    pd.testing.assert_frame_equal(again, reads, check_exact=True)
+    # Nor do other names of the channels.
+    dyes = dict(zip(BASES, (["Cy3"], ["AF594"], ["Cy5"], ["Cy7"]), strict=True))
+    plan = Sequencing.plan(range(1, CYCLES + 1), list(BASES), base_encoding=dyes)
+    spots = screen[2].rename(
+        columns={f"{b}_{t}": f"{dyes[b][0]}_{t}" for b in BASES for t in range(1, CYCLES + 1)}
+    )
+    again, _ = call_reads(spots, library(screen[0]), plan, "median")
+    assert (
+        again["barcode"].tolist()
+        == call_reads(screen[2], library(screen[0]), PLAN)[0]["barcode"].tolist()
+    )

@@ -13,6 +13,7 @@ from matplotlib.patches import Circle, Rectangle
 from PIL import Image
 
 from lib.qc import images, metrics, plots, style
+from lib.qc.decoding_plots import plot_decoding
 from lib.qc.preview import example_reads, plot_preview
 
 PLACE = style.place("7", "A1", "3")
@@ -312,6 +313,26 @@ def test_crosstalk_writes_each_share():
     assert not overlapping(figure)
 
 
+def test_decoding_of_two_colours_leaves_the_dark_base_blank():
+    rows = [
+        ("signal", 1, base, None, level) for base, level in zip("GTAC", (0.1, 1, 2, 1), strict=True)
+    ]
+    shares = {"T": (0.8, 0.2), "A": (0.5, 0.5), "C": (0.1, 0.9)}
+    for base, values in shares.items():
+        rows += [
+            ("crosstalk", 1, base, name, v)
+            for name, v in zip(("GREEN", "RED"), values, strict=True)
+        ]
+    table = pd.DataFrame(rows, columns=["parameter", "cycle", "from", "to", "value"])
+    figure = plot_decoding(table.assign(error=0.0), "GTAC", ["GREEN", "RED"], PLACE)
+    (image,) = (image for axes in figure.subfigs[0].axes for image in axes.images)
+    expected = [[np.nan, 0.8, 0.5, 0.1], [np.nan, 0.2, 0.5, 0.9]]
+    np.testing.assert_array_equal(np.ma.filled(image.get_array(), np.nan), expected)
+    panel = figure.subfigs[0].axes[0]
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["GREEN", "RED"]
+    assert [label.get_text() for label in panel.get_xticklabels()] == list("GTAC")
+
+
 def test_crosstalk_per_cycle_has_a_panel_each():
     figure = plots.plot_crosstalk(np.stack([np.eye(4)] * 8), "GTAC", PLACE)
     assert "cycle 8" in texts(figure)
@@ -496,6 +517,31 @@ def test_preview_spells_the_clearest_reads(info, reads, cells, labels):
     assert [text.get_text() for text in letters] == list("CCCGTA")  # the higher Q_min first
     assert letters[0].get_color() == style.BASE_COLOURS["C"]
     assert not overlapping(figure)
+
+
+def test_preview_of_two_colours_has_one_contrast_for_a_read(info, reads, cells, labels):
+    first = example_reads(reads, (slice(0, 64), slice(0, 64))).iloc[0]
+    i, j = round(first["i"]), round(first["j"])
+    aligned = np.full((3, 3, 64, 64), 100, np.uint16)
+    aligned[:, 1:, ::7, ::7] = 10100
+    aligned[:, 1:, i, j] = 10100
+    # In the second cycle the read is dark, but for some noise.
+    aligned[1, 1:, i - 6 : i + 7, j - 6 : j + 7] = 100
+    aligned[1, 1:, i, j] = 200
+    figure = plot_preview(
+        aligned, ["DAPI", "GREEN", "RED"], ["GREEN", "RED"], *labels, info, reads, cells, PLACE
+    )
+    spelled = next(axes for axes in figure.axes if "cycle by cycle" in axes.get_title(loc="left"))
+    letters = {text.get_color() for text in spelled.texts if text.get_text() in "GTAC"}
+    assert letters == {style.MUTED}  # T is no longer of the colour of its channel
+    brightest = [image.get_array().max() for image in spelled.images[:3]]
+    assert brightest[1] < 0.05 and min(brightest[0], brightest[2]) > 0.5
+    assert {"DAPI", "GREEN", "RED"} <= {
+        text.get_text()
+        for axes in figure.axes
+        if axes.get_legend()
+        for text in axes.get_legend().get_texts()
+    }
 
 
 def test_preview_without_reads_or_cells(info, reads, cells):

@@ -44,6 +44,13 @@ def library(barcodes, **columns):
     return pd.DataFrame({**names, "barcode": barcodes, **columns})
 
 
+def test_brightest_channels_spell_no_bases_that_share_them():
+    encoding = {"G": [], "T": ["T"], "A": ["T", "C"], "C": ["C"]}
+    sequencing = Sequencing.plan([1], list(BASES), base_encoding=encoding)
+    with pytest.raises(ValueError, match="median needs one channel for each base"):
+        call_reads(spots(["G"], [1]), library(["G"]), sequencing)
+
+
 def test_reads_table_of_noiseless_spots():
     sequencing = Sequencing.plan([1, 2, 3, 4], list(BASES))
     found = ["GTAC", "ACGT", "ACGG", "TTTT"]

@@ -459,7 +459,7 @@ def test_channels_are_compared_with_the_config(tmp_path):
 def test_cycles_without_nuclear_stain_need_only_the_bases(tmp_path):
     rows = [*by_channel("1", (1,), ("DAPI", "G")), *by_channel("1", (2,), ("G",))]
     path = write(tmp_path / "s.tsv", rows, CHANNEL_COLUMNS)
-    names = {"channel_names": ["DAPI", "G"], "bases": ["G"]}
+    names = {"channel_names": ["DAPI", "G"], "base_channels": ["G"]}
     assert "no row of cycle 2 for the channel DAPI" in sbs_refusal(path, **names)
     assert read_sbs(path, no_dapi_cycles=[2], **names).cycles("1", "A1", "1") == (1, 2)
 

@@ -14,8 +14,9 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lib.shared.config import load_config
 from lib.shared.errors import InputError
-from lib.shared.image_io import OME_NAMESPACE, read_image
+from lib.shared.image_io import OME_NAMESPACE, read_image, read_image_info
 from lib.shared.tables import read_table
 from lib.simulate import optics, render
 from lib.simulate.__main__ import main
@@ -36,6 +37,7 @@ from lib.simulate.streams import Stream, stream
 from lib.simulate.tiles import extent, well_tiles
 from lib.simulate.well import make_well
 
+SCHEMA = Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml"
 TINY = PRESETS["tiny"]
 # Nothing but spots, as the chemistry makes them.
 BARE = replace(
@@ -149,6 +151,36 @@ def test_crosstalk_goes_where_it_is_named():
     # Rows are channels G, T, A, C; columns dyes G, T, A, C.
     expected = [[1, 0.4, 0.1, 0.1], [0.5, 1, 0.1, 0.1], [0.1, 0.1, 1, 0.2], [0.1, 0.1, 0.3, 1]]
     np.testing.assert_allclose(optics.crosstalk_matrix(parameters), expected)
+
+
+@pytest.mark.parametrize(
+    ("colours", "expected"),
+    [
+        # Bases G, T, A, C; G is dark. Of two colours, T is green, C red and A both; of three, T is
+        # green, A red and C far red.
+        (2, [[0, 0], [1, 0.5 * 0.3], [1 + 0.12, 0.5 * 1.3], [0.12, 0.5]]),
+        (3, [[0, 0, 0], [1, 0.15, 0.016], [0.12, 0.5, 0.016], [0.02, 0.01, 0.8]]),
+    ],
+)
+def test_light_of_fewer_colours_by_hand(colours, expected):
+    gain = (1.0, 0.5, 0.8, 9.0)
+    bare = replace(BARE, colours=colours, cycles=4, channel_gain=gain, phasing=0.0, prephasing=0.0)
+    light = optics.spot_amplitudes(np.arange(4)[None], replace(bare, decay=1.0))
+    np.testing.assert_allclose(light[0], expected, rtol=1e-6, atol=1e-9)
+
+
+def test_a_screen_of_two_colours_says_what_its_channels_show(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ["--preset", "tiny", "--tiles", "1", "--cycles", "4", "--guides", "4"]
+    assert main(["two", *options, "--colours", "2", "--no-phenotype"]) == 0
+    config = load_config(yaml.safe_load(Path("two/config.yml").read_text()), SCHEMA)
+    assert config["sbs"]["channel_names"] == ["DAPI", "GREEN", "RED"]
+    encoding = {"G": [], "T": ["GREEN"], "A": ["GREEN", "RED"], "C": ["RED"]}
+    assert config["sbs"]["base_encoding"] == encoding
+    info = read_image_info(sorted(Path("two/raw/sbs").iterdir())[0])
+    assert info.channel_names == ("DAPI", "GREEN", "RED")
+    shifts = read_table("two/truth/shifts.tsv")
+    assert shifts["channel"].tolist() == ["DAPI", "GREEN", "RED"] * 4
 
 
 def test_noiseless_images_have_the_proportions_of_the_parameters():
@@ -552,6 +584,7 @@ def test_overrides_are_cast_and_checked():
         ("doublet_fraction", 0.95, "more than 1"),
         ("phasing", 1.0, "less than 1"),
         ("channel_gain", (1.0,), "one number for each"),
+        ("colours", 5, "2, 3, 4 colours"),
         ("reads_per_cell", -1.0, "reads_per_cell must not be negative"),
         ("sbs_pixel_um", 0.0, "sbs_pixel_um must be greater than 0"),
         ("wells", ("A/1",), "not 'A/1'"),

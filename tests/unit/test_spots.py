@@ -77,6 +77,21 @@ def test_known_spots_are_found_where_they_are_and_show_their_bases():
     assert spots.i.dtype == spots.j.dtype == spots.intensity.dtype == np.float32
 
 
+def test_reads_that_are_dark_in_some_cycles_are_found():
+    """Two colours: base 0 is dark, base 2 shines in both channels."""
+    places = grid(np.random.default_rng(1))
+    stack, bases = screen(places)
+    two = np.stack([stack[:, 1] + (stack[:, 2] - 300), stack[:, 3] + (stack[:, 2] - 300)], axis=1)
+    spots = find_spots(*log_filter(two))
+    bright = (bases > 0).sum(axis=1) > 1
+    offset, index = nearest(places[bright], spots)
+    assert np.abs(offset).max() < 0.25
+    assert len(spots.peak) == len(places)
+    shines = spots.intensity[index] > 0.5 * np.quantile(spots.intensity, 0.9)
+    expected = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], bool)[bases[bright]]
+    np.testing.assert_array_equal(shines, expected)
+
+
 def test_noise_alone_and_constant_images_have_no_spots():
     stack, _ = screen(np.zeros((0, 2)))
     assert len(find_spots(*log_filter(stack)).peak) == 0

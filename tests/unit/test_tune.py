@@ -16,6 +16,7 @@ from lib.tune import secondary, segmentation, spots
 from lib.tune.__main__ import main
 from lib.tune.figure import Marks, Panel, plot_comparison
 from lib.tune.grid import SCHEMA, make_settings, parse_grid, rank_settings, spell, yaml_lines
+from lib.tune.images import Screen
 
 RAW = yaml.safe_load(
     """
@@ -360,6 +361,15 @@ def test_bad_input_gets_a_sentence(tmp_path, monkeypatch, capsys, text, argument
 
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "results").exists()
+
+
+def test_spots_of_two_colours_are_not_compared():
+    raw = copy.deepcopy(RAW)
+    encoding = {"G": [], "T": ["GREEN"], "A": ["GREEN", "RED"], "C": ["RED"]}
+    raw["sbs"] |= {"channel_names": ["DAPI", "GREEN", "RED"], "base_encoding": encoding}
+    screen = Screen(load_config(raw, SCHEMA), None, "sbs")
+    with pytest.raises(InputError, match="does not give every base a channel"):
+        spots.read_codebook(screen)
 
 
 def test_spots_need_sequencing(tmp_path, capsys):

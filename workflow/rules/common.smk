@@ -4,6 +4,7 @@ from functools import cache
 from pathlib import Path
 
 from lib.preprocess.convert import check_images, image_pixels, raw_sources
+from lib.shared.chemistry import base_channels
 from lib.shared.config import load_config, schema_defaults
 from lib.shared.errors import InputError
 from lib.shared.inputs import check_inputs
@@ -159,10 +160,11 @@ def sampled_tiles(module):
 
 @cache
 def channels_of_cycle(cycle):
-    """Channels that the files of an SBS cycle hold; the bases where no stain was imaged."""
-    names, bases = config["sbs"]["channel_names"], config["sbs"]["bases"]
-    stained = cycle not in config["sbs"]["no_dapi_cycles"]
-    return [name for name in names if stained or name in bases]
+    """Channels that the files of an SBS cycle hold; the bases' where no stain was imaged."""
+    sbs = config["sbs"]
+    shown = base_channels(sbs["bases"], sbs["base_encoding"])
+    stained = cycle not in sbs["no_dapi_cycles"]
+    return [name for name in sbs["channel_names"] if stained or name in shown]
 
 
 def ic_field_sbs():

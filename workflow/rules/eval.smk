@@ -91,7 +91,12 @@ if SAMPLES["sbs"]:
                 "cells": SBS_OUTPUTS["segment_sbs"][1],
             },
             settings=settings(
-                "sbs", "channel_names", "bases", "dapi_channel", "spot_sigma_px"
+                "sbs",
+                "channel_names",
+                "bases",
+                "base_encoding",
+                "dapi_channel",
+                "spot_sigma_px",
             ),
         script:
             "../scripts/eval/eval_sbs_well.py"

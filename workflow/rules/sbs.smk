@@ -6,7 +6,12 @@ if SAMPLES["sbs"]:
     SEQUENCED = {
         "cycles": CYCLES,
         **settings(
-            "sbs", "bases", "failed_cycles", "mapping_cycles", "recombination_cycles"
+            "sbs",
+            "bases",
+            "base_encoding",
+            "failed_cycles",
+            "mapping_cycles",
+            "recombination_cycles",
         ),
     }
 
@@ -32,6 +37,7 @@ if SAMPLES["sbs"]:
                 "sbs",
                 "channel_names",
                 "bases",
+                "base_encoding",
                 "dapi_channel",
                 "max_shift_px",
                 "residual_limit_px",
@@ -87,6 +93,7 @@ if SAMPLES["sbs"]:
         "sbs",
         "channel_names",
         "bases",
+        "base_encoding",
         "spot_sigma_px",
         "spot_window_px",
         "spot_threshold",

@@ -7,12 +7,14 @@ from lib.qc.preview import plot_preview
 from lib.qc.style import place, write_figure
 from lib.sbs.segmentation_images import cytoplasm_cycles, cytoplasm_image
 from lib.sbs.spots import log_filter
+from lib.shared.chemistry import base_channels
 from lib.shared.logging import job_log
 from lib.shared.tables import read_table
 
 with job_log(snakemake.log[0]) as log:
     wildcards, output, settings = snakemake.wildcards, snakemake.output, snakemake.params.settings
     names, bases = settings["channel_names"], settings["bases"]
+    channels = base_channels(bases, settings["base_encoding"])
     info = read_table(snakemake.input.info)
     example = read_example(
         wildcards.plate, wildcards.well, snakemake.params.tiles, info, snakemake.params.images
@@ -22,10 +24,10 @@ with job_log(snakemake.log[0]) as log:
     reads, cells, info = (table[table["tile"] == example.tile] for table in (reads, cells, info))
 
     preview = plot_preview(
-        aligned, names, bases, nuclei, labels, info, reads, cells, **example.shown
+        aligned, names, channels, nuclei, labels, info, reads, cells, **example.shown
     )
     write_figure(output.preview, preview)
-    base_planes = [names.index(base) for base in bases]
+    base_planes = [names.index(channel) for channel in channels]
     dapi = settings["dapi_channel"]
     stain = aligned[0, base_planes[0] if dapi is None else names.index(dapi)]
     glow = cytoplasm_image([aligned[t][base_planes] for t in cytoplasm_cycles(len(aligned))])
@@ -36,9 +38,9 @@ with job_log(snakemake.log[0]) as log:
     decoding = read_table(snakemake.input.decoding)
     here = place(wildcards.plate, wildcards.well)
     if (decoding["parameter"] == "signal").any():
-        crosstalk = plot_decoding(decoding, "".join(bases), here)
+        crosstalk = plot_decoding(decoding, "".join(bases), channels, here)
     else:
         matrix = decoding[decoding["parameter"] == "crosstalk"].pivot_table("value", "to", "from")
-        crosstalk = plot_crosstalk(matrix.loc[bases, bases].to_numpy(), "".join(bases), here)
+        crosstalk = plot_crosstalk(matrix.loc[channels, bases].to_numpy(), "".join(bases), here)
     write_figure(output.crosstalk, crosstalk)
     log.info("tile %s is shown", example.tile)

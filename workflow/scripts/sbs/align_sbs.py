@@ -4,6 +4,7 @@ import numpy as np
 
 from lib.sbs.alignment import alignment_table, apply_alignment, estimate_alignment
 from lib.sbs.bad_pixels import fill_bad_pixels
+from lib.shared.chemistry import base_channels
 from lib.shared.image_io import read_image, read_image_info, write_image
 from lib.shared.logging import job_log
 from lib.shared.tables import write_table
@@ -19,7 +20,8 @@ with job_log(snakemake.log[0]) as log:
         present = [names.index(name) for name in read_image_info(path).channel_names]
         stack[t, present] = read_image(path)
 
-    bases = [names.index(base) for base in settings["bases"]]
+    shown = base_channels(settings["bases"], settings["base_encoding"])
+    bases = [names.index(channel) for channel in shown]
     log.info("%d bad pixels of the camera filled", fill_bad_pixels(stack, bases))
     alignment = estimate_alignment(
         stack,

@@ -4,20 +4,21 @@ import numpy as np
 
 from lib.sbs.alignment import common_area
 from lib.sbs.spots import find_spots, log_filter, max_filter, spots_table
+from lib.shared.chemistry import base_channels
 from lib.shared.image_io import read_image, read_image_info, write_image
 from lib.shared.logging import job_log
 from lib.shared.tables import read_rows, write_table
 
 with job_log(snakemake.log[0]) as log:
     output, settings, cycles = snakemake.output, snakemake.params.settings, snakemake.params.cycles
-    bases = settings["bases"]
-    indices = [settings["channel_names"].index(base) for base in bases]
+    channels = base_channels(settings["bases"], settings["base_encoding"])
+    indices = [settings["channel_names"].index(channel) for channel in channels]
     info = read_image_info(snakemake.input.aligned)
     stack = read_image(snakemake.input.aligned)[:, indices]
 
     fields = [read_image(path)[indices] for path in snakemake.input.ic_field]
     filtered, noise = log_filter(stack, settings["spot_sigma_px"], *fields)
-    rows = [row for row in read_rows(snakemake.input.alignment) if row["channel"] in bases]
+    rows = [row for row in read_rows(snakemake.input.alignment) if row["channel"] in channels]
     offsets = np.array([(row["dy"], row["dx"]) for row in rows], float)
     spots = find_spots(
         filtered,
@@ -32,7 +33,7 @@ with job_log(snakemake.log[0]) as log:
     if "bases" in output.keys():
         cells = read_image(snakemake.input.cells)
         place = {key: snakemake.wildcards[key] for key in ("plate", "well", "tile")}
-        write_table(output.bases, spots_table(spots, cells, place, cycles, bases))
+        write_table(output.bases, spots_table(spots, cells, place, cycles, channels))
     images = {
         "log_filter": ("TCYX", lambda: filtered),
         "max_filter": ("TCYX", lambda: max_filter(filtered)),
@@ -41,5 +42,5 @@ with job_log(snakemake.log[0]) as log:
     }
     for stage, (axes, image) in images.items():
         if stage in output.keys():
-            names = bases if "C" in axes else None
+            names = channels if "C" in axes else None
             write_image(output[stage], image(), axes, info.pixel_size, names)
