@@ -292,8 +292,16 @@ def metric_residuals(alignment: pd.DataFrame, limit: float) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def metric_local_residuals(alignment: pd.DataFrame, limit: float) -> pd.DataFrame:
+    """`metric_residuals` of the part of each tile that is farthest off, per plate and cycle."""
+    one = alignment.drop_duplicates([*TILE, "cycle"])
+    return metric_residuals(one.assign(channel="spots", residual=one["local_residual"]), limit)
+
+
 def metric_flagged_tiles(alignment: pd.DataFrame, limit: float) -> pd.DataFrame:
-    """Tiles to look at: a residual above `limit` pixels, or a cycle without any measured residual.
+    """Tiles to look at: a residual above `limit` pixels, of a plane or of the spots in a part of
+
+    the tile, or a cycle without any measured residual.
 
     A tile with one cycle has nothing to be aligned to and is never flagged.
 
@@ -306,13 +314,16 @@ def metric_flagged_tiles(alignment: pd.DataFrame, limit: float) -> pd.DataFrame:
     per_cycle = alignment.groupby([*keys, "cycle"])["residual"]
     unmeasured = per_cycle.transform("count") == 0
     several = alignment.groupby(keys)["cycle"].transform("nunique") > 1
-    above = alignment["residual"] > limit
-    bad = alignment.assign(above=above, unmeasured=unmeasured)[above | (unmeasured & several)]
+    above, local = alignment["residual"] > limit, alignment["local_residual"] > limit
+    marked = alignment.assign(above=above, local=local, unmeasured=unmeasured)
+    bad = marked[above | local | (unmeasured & several)]
     rows = []
     for unit, group in bad.groupby(keys):
         reasons = []
         if group["above"].any():
             reasons.append(f"residual above {limit:g} px")
+        if group["local"].any():
+            reasons.append(f"spots in a part of the tile off by more than {limit:g} px")
         if group["unmeasured"].any():
             reasons.append("shift not measurable")
         rows.append(
@@ -320,7 +331,7 @@ def metric_flagged_tiles(alignment: pd.DataFrame, limit: float) -> pd.DataFrame:
                 **dict(zip(keys, unit, strict=True)),
                 "cycles": listed(group["cycle"]),
                 "channels": listed(group["channel"]),
-                "worst_residual": group["residual"].max(),
+                "worst_residual": group[["residual", "local_residual"]].max(axis=None),
                 "lowest_correlation": group["correlation"].min(),
                 "reason": ", ".join(reasons),
             }

@@ -225,10 +225,13 @@ def plot_drift(drift: pd.DataFrame, place: str) -> Figure:
 
 
 @styled
-def plot_residuals(residuals: pd.DataFrame, limit: float, place: str) -> Figure:
-    """What remains to be shifted, per cycle and channel, against the limit.
+def plot_residuals(
+    residuals: pd.DataFrame, local: pd.DataFrame, limit: float, place: str
+) -> Figure:
+    """What remains to be shifted, per cycle and channel and in parts of tiles, against the limit.
 
-    `residuals` comes from `metric_residuals` and holds one plate.
+    `residuals` comes from `metric_residuals`, `local` from `metric_local_residuals`; both
+    hold one plate.
     """
     above, unmeasured = (
         int(residuals[column].sum()) if len(residuals) else 0
@@ -241,10 +244,10 @@ def plot_residuals(residuals: pd.DataFrame, limit: float, place: str) -> Figure:
         f"Shift left after alignment; {above:,} planes above {limit:g} px, "
         f"{unmeasured:,} without enough signal to measure",
     )
-    panel = figure.subplots()
     if residuals.empty:
-        say_empty(panel, "no aligned tiles")
+        say_empty(figure.subplots(), "no aligned tiles")
         return figure
+    whole, part = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1.3))
     cycles = sorted(residuals["cycle"].astype(str).unique(), key=natural_key)
     channels = list(dict.fromkeys(residuals["channel"]))
     colours = channel_colours(channels)
@@ -252,23 +255,28 @@ def plot_residuals(residuals: pd.DataFrame, limit: float, place: str) -> Figure:
     for n, channel in enumerate(channels):
         rows = residuals[residuals["channel"] == channel]
         x = rows["cycle"].astype(str).map(cycles.index) + (n - (len(channels) - 1) / 2) * step
-        quantile_marks(panel, x.to_numpy(float), rows, colours[channel], step, channel)
-    panel.axhline(limit, color=WARNING, ls="--", lw=1.2)
-    panel.text(
+        quantile_marks(whole, x.to_numpy(float), rows, colours[channel], step, channel)
+    x = local["cycle"].astype(str).map(cycles.index)
+    quantile_marks(part, x.to_numpy(float), local, ACCENT, 0.2, "spots")
+    part.set_title("Part farthest off, by its spots")
+    for panel in (whole, part):
+        panel.axhline(limit, color=WARNING, ls="--", lw=1.2)
+        panel.set_xlabel("cycle")
+        panel.grid(False, axis="x")
+        _cycle_ticks(panel, cycles)
+    part.text(
         1.005,
         limit,
         f"limit\n{limit:g} px",
         color=WARNING,
         size=8,
         va="center",
-        transform=panel.get_yaxis_transform(),
+        transform=part.get_yaxis_transform(),
     )
-    panel.set_ylim(0, max(1.25 * limit, 1.08 * np.nan_to_num(residuals["q95"]).max()))
-    panel.set_ylabel("residual (pixels)")
-    panel.set_xlabel("cycle")
-    panel.grid(False, axis="x")
-    _cycle_ticks(panel, cycles)
-    legend_above(panel, columns=len(channels))
+    highest = np.nan_to_num([*residuals["q95"], *local["q95"]]).max()
+    whole.set_ylim(0, max(1.25 * limit, 1.08 * highest))
+    whole.set_ylabel("residual (pixels)")
+    legend_above(whole, columns=len(channels))
     return figure
 
 

@@ -1,8 +1,8 @@
 """Alignment of the sequencing cycles and channels of one tile.
 
-All planes of a tile are brought into one frame by translations. The shift of a
-plane is composed of the drift of its cycle and the chromatic offset of its
-channel, and is undone by a single interpolation.
+All planes of a tile are brought into one frame by shifts and, where it matters, by
+small turns. Those of a plane are composed of the drift of its cycle and the
+chromatic offset of its channel, and are undone by a single interpolation.
 
 - The drift is first measured on the nuclear stain, or on the sum of the base
   channels where that is clearer or no stain was imaged, then refined on the
@@ -11,14 +11,22 @@ channel, and is undone by a single interpolation.
 - Chromatic offsets are the same in all cycles. Base channels share few spots
   within one cycle, but over all cycles each channel shows nearly all of them:
   the sums over cycles are registered to each other.
+- Single spots then tell whether a cycle is turned or a channel is magnified, and what
+  remains; see `spot_registration`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from lib.sbs.spot_registration import (
+    bright_points,
+    register_spots,
+    rotation_and_scale,
+    turns_from,
+)
 from lib.shared.registration import (
     band_pass,
     blur,
@@ -26,6 +34,7 @@ from lib.shared.registration import (
     measure_shift,
     spectrum,
     translate,
+    warp,
 )
 
 SPOT_BAND = (1.0, 3.0)  # px; finer than a spot to coarser than one
@@ -35,6 +44,7 @@ MAX_STAIN = 4.0  # px, the same between the stain and the mean of the base chann
 OUTLINE_BAND = (1.0, 3.0)  # px; of whitened images
 EDGE_BAND = (1.0, 6.0)  # px; of whitened edges
 MAX_RESIDUAL = 3.0  # px within which the remaining shift is looked for
+BRIGHT = 6.0  # standard deviations of the noise of spots that are registered one by one
 CLEAR = 6.0  # standard deviations that a peak must reach to be believed
 
 
@@ -42,15 +52,23 @@ CLEAR = 6.0  # standard deviations that a peak must reach to be believed
 class Alignment:
     """Shifts of every plane of a tile against the frame of the reference cycle.
 
-    offsets : (T, C, 2) px, (dy, dx) of a feature in the plane minus in the frame.
+    offsets : (T, C, 2) px, (dy, dx) of a feature in the plane minus in the frame, in the middle.
+    turns : (T, C, 2, 2) added to that per px from the middle: rotation and magnification.
     residual : (T, C) px that remain after the shift is undone; NaN where the plane
         is missing or shows nothing to measure it on.
     correlation : (T, C) with the other cycles after the shift is undone.
+    spots : (T, C) spots of the plane that were found again in another cycle.
+    spot_residual : (T, C) px, the median distance of these; NaN where they are few.
+    local_residual : (T,) px, the largest median shift of the spots in a part of the tile.
     """
 
     offsets: np.ndarray
+    turns: np.ndarray
     residual: np.ndarray
     correlation: np.ndarray
+    spots: np.ndarray
+    spot_residual: np.ndarray
+    local_residual: np.ndarray
 
 
 def estimate_alignment(
@@ -77,6 +95,7 @@ def estimate_alignment(
     spots = np.empty((cycles, len(base_channels), *stack.shape[2:]), np.float32)
     for t, b in np.ndindex(spots.shape[:2]):
         _spot_feature(stack[t, base_channels[b]], out=spots[t, b])
+    points = [[bright_points(plane, np.sqrt(BRIGHT - 2)) for plane in cycle] for cycle in spots]
     drift, clear = _coarse_drift(stack, spots, dapi_channel, reference, max_shift)
 
     colour = np.zeros((len(base_channels), 2))
@@ -86,38 +105,52 @@ def estimate_alignment(
         drift = _refine_drift(spots, drift, colour, clear)
     drift -= drift[reference]
 
-    offsets = np.repeat(drift[:, None], channels, axis=1)
-    stain = np.zeros(2)
+    bases = list(base_channels)
+    found = register_spots(points, drift, colour, stack.shape[2:], reference, chromatic)
+    turns = np.repeat(found.cycle_turns[:, None], channels, axis=1)
+    turns[:, bases] += found.channel_turns
+    offsets = np.repeat(found.drift[:, None], channels, axis=1)
+    offsets[:, bases] += found.colour
     if chromatic and dapi_channel is not None:
-        stain = _stain_offset(stack, base_channels, dapi_channel, drift, colour)
-    offsets[:, list(base_channels)] += colour - stain
-    residual, correlation = _residuals(stack, spots, base_channels, dapi_channel, offsets)
-    return Alignment(offsets, residual, correlation)
+        offsets[:, bases] -= _stain_offset(stack, bases, dapi_channel, offsets, turns)
+    residual, correlation = _residuals(stack, spots, bases, dapi_channel, offsets, turns)
+    matched, spot_residual = np.zeros((cycles, channels), np.int32), np.full_like(residual, np.nan)
+    matched[:, bases], spot_residual[:, bases] = found.matched, found.residual
+    return Alignment(offsets, turns, residual, correlation, matched, spot_residual, found.local)
 
 
-def apply_alignment(stack: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Bring a (T, C, Y, X) uint16 stack into one frame by (T, C, 2) shifts in px.
+def apply_alignment(
+    stack: np.ndarray, offsets: np.ndarray, turns: np.ndarray | None = None
+) -> np.ndarray:
+    """Bring a (T, C, Y, X) uint16 stack into one frame by `Alignment.offsets` and `turns`, if any.
 
     One cubic interpolation; values are rounded, and clipped to the range of uint16.
     """
+    turns = np.zeros((*offsets.shape, 2)) if turns is None else turns
     aligned = np.empty_like(stack)
     limits = np.iinfo(stack.dtype)
     for t, c in np.ndindex(stack.shape[:2]):
-        moved = translate(stack[t, c], *offsets[t, c])
+        moved = warp(stack[t, c], offsets[t, c], turns[t, c])
         np.clip(np.rint(moved, out=moved), limits.min, limits.max, out=moved)
         aligned[t, c] = moved
     return aligned
 
 
-def common_area(offsets: np.ndarray, shape: tuple[int, int]) -> tuple[slice, slice]:
+def common_area(shifts: np.ndarray, shape: tuple[int, int]) -> tuple[slice, slice]:
     """Rows and columns of a (Y, X) frame that every plane of (..., 2) shifts covers."""
-    flat = offsets.reshape(-1, 2)
+    flat = shifts.reshape(-1, 2)
     low = np.ceil(np.maximum(-flat.min(axis=0), 0)).astype(int)
     high = np.ceil(np.maximum(flat.max(axis=0), 0)).astype(int)
     return tuple(
         slice(int(a), max(int(size - b), int(a)))
         for a, b, size in zip(low, high, shape, strict=True)
     )
+
+
+def corner_shifts(offsets: np.ndarray, turns: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Shifts (..., 4, 2) at the corners of (Y, X) planes, by (..., 2) shifts and their turns."""
+    corners = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]]) * np.array(shape) / 2
+    return offsets[..., None, :] + corners @ np.swapaxes(turns, -1, -2)
 
 
 def _spot_feature(plane: np.ndarray, out: np.ndarray) -> None:
@@ -194,8 +227,8 @@ def _stain_offset(
     stack: np.ndarray,
     bases: Sequence[int],
     dapi: int,
-    drift: np.ndarray,
-    colour: np.ndarray,
+    offsets: np.ndarray,
+    turns: np.ndarray,
 ) -> np.ndarray:
     """Chromatic offset (2,) of the nuclear stain against the mean of the base channels.
 
@@ -205,8 +238,8 @@ def _stain_offset(
     only outlines count, by whitened spectra, either of the images, of which one
     may be the negative of the other, or of their edges. Zero where neither is clear.
     """
-    nuclei = np.sqrt(_least(stack, [dapi], drift, np.zeros((1, 2))))
-    glow = np.sqrt(_least(stack, bases, drift, colour))
+    nuclei = np.sqrt(_least(stack, [dapi], offsets, turns))
+    glow = np.sqrt(_least(stack, bases, offsets, turns))
     shifts = [
         measure_outline_shift(sign * view(glow), view(nuclei), band, MAX_STAIN)
         for view, sign, band in (
@@ -220,15 +253,15 @@ def _stain_offset(
 
 
 def _least(
-    stack: np.ndarray, channels: Sequence[int], drift: np.ndarray, colour: np.ndarray
+    stack: np.ndarray, channels: Sequence[int], offsets: np.ndarray, turns: np.ndarray
 ) -> np.ndarray:
     """Sum over channels of the least value over cycles: the reads, which come and go, are gone."""
     total = np.zeros(stack.shape[2:], np.float32)
-    for c, own in zip(channels, colour, strict=True):
+    for c in channels:
         planes = [
-            translate(plane, *(shift + own))
-            for plane, shift in zip(stack[:, c], drift, strict=True)
-            if plane.min() < plane.max()
+            warp(cycle[c], offsets[t, c], turns[t, c])
+            for t, cycle in enumerate(stack)
+            if cycle[c].min() < cycle[c].max()
         ]
         if planes:
             total += np.maximum(np.minimum.reduce(planes), 0)
@@ -250,6 +283,7 @@ def _residuals(
     bases: Sequence[int],
     dapi: int | None,
     offsets: np.ndarray,
+    turns: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """What remains to be shifted (T, C), and the correlation (T, C), plane by plane.
 
@@ -262,7 +296,7 @@ def _residuals(
 
     for t in range(cycles):
         for b, c in enumerate(bases):
-            spots[t, b] = translate(spots[t, b], *offsets[t, c])
+            spots[t, b] = warp(spots[t, b], offsets[t, c], turns[t, c])
     frames = spots.sum(axis=1)
     total = frames.sum(axis=0)
     for t in range(cycles):
@@ -270,7 +304,7 @@ def _residuals(
         for b, c in enumerate(bases):
             residual[t, c], correlation[t, c] = _remainder(others, spots[t, b])
     if dapi is not None:
-        nuclei = [translate(stack[t, dapi], *offsets[t, dapi]) for t in range(cycles)]
+        nuclei = [warp(stack[t, dapi], offsets[t, dapi], turns[t, dapi]) for t in range(cycles)]
         features = np.stack([band_pass(image, *NUCLEUS_BAND) for image in nuclei])
         total = features.sum(axis=0)
         for t in range(cycles):
@@ -292,7 +326,8 @@ def alignment_table(
     """Columns of the alignment table, one row per cycle and channel.
 
     `flagged` marks the planes of cycles that are misaligned by more than `limit`
-    px, by the median residual of their channels, or not measurable at all.
+    px, by the median residual of their channels or by the spots in a part of the
+    tile, or not measurable at all.
     """
     count = len(channel_names)
     measured = np.isfinite(alignment.residual)
@@ -302,12 +337,26 @@ def alignment_table(
             for row, ok in zip(alignment.residual, measured, strict=True)
         ]
     )
+    level = np.fmax(level, alignment.local_residual)
+    rotation, scale = rotation_and_scale(alignment.turns)
     return {
         "cycle": np.repeat(list(cycles), count),
         "channel": np.tile(list(channel_names), len(cycles)),
         "dy": alignment.offsets[..., 0].ravel().round(4),
         "dx": alignment.offsets[..., 1].ravel().round(4),
+        "rotation": rotation.ravel().round(6),
+        "scale": scale.ravel().round(8),
         "residual": alignment.residual.ravel().round(4),
         "correlation": alignment.correlation.ravel().round(4),
+        "spots": alignment.spots.ravel(),
+        "spot_residual": alignment.spot_residual.ravel().round(4),
+        "local_residual": np.repeat(alignment.local_residual.round(4), count),
         "flagged": np.repeat(level > limit, count),
     }
+
+
+def shifts_of_rows(rows: Sequence[Mapping[str, str]]) -> tuple[np.ndarray, np.ndarray]:
+    """Shifts (n, 2) and turns (n, 2, 2) of n planes, from rows of an alignment table."""
+    names = ("dy", "dx", "rotation", "scale")
+    values = np.array([[row[name] for name in names] for row in rows], float).reshape(-1, 4)
+    return values[:, :2], turns_from(values[:, 2], values[:, 3])

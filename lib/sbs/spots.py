@@ -77,7 +77,7 @@ def find_spots(
     peaks[~(covered & inner)] = 0
 
     rows, columns = np.nonzero(peaks)
-    shift_i, shift_j = _subpixel(score, rows, columns)
+    shift_i, shift_j = subpixel(score, rows, columns)
     intensity = np.empty((len(rows), *filtered.shape[:2]), np.float32)
     for t, c in np.ndindex(filtered.shape[:2]):
         intensity[:, t, c] = _max_plane(filtered[t, c])[rows, columns]
@@ -186,20 +186,21 @@ def background_limit(score: np.ndarray) -> float:
     return max(float(middle + AUTO_DEVIATIONS * (middle - low)), LEAST_AUTO)
 
 
-def _subpixel(
+def subpixel(
     score: np.ndarray, rows: np.ndarray, columns: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Offsets (n,), (n,) of the summit of a parabola through each peak's neighbours."""
-    padded = np.pad(score, 1, mode="edge")
-    here = padded[rows + 1, columns + 1]
+    here = score[rows, columns]
+    above, below = np.maximum(rows - 1, 0), np.minimum(rows + 1, score.shape[0] - 1)
+    left, right = np.maximum(columns - 1, 0), np.minimum(columns + 1, score.shape[1] - 1)
 
     def vertex(before: np.ndarray, after: np.ndarray) -> np.ndarray:
         bend = before - 2 * here + after
         slope = (before - after) / (2 * np.where(bend < 0, bend, np.float32(-1)))
         return np.clip(np.where(bend < 0, slope, 0), -0.5, 0.5)
 
-    vertical = vertex(padded[rows, columns + 1], padded[rows + 2, columns + 1])
-    return vertical, vertex(padded[rows + 1, columns], padded[rows + 1, columns + 2])
+    vertical = vertex(score[above, columns], score[below, columns])
+    return vertical, vertex(score[rows, left], score[rows, right])
 
 
 def spots_table(

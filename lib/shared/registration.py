@@ -1,4 +1,4 @@
-"""Translations between images: measuring them to hundredths of a pixel, and undoing them.
+"""Shifts between images: measuring them to hundredths of a pixel, and undoing them.
 
 A shift `(dy, dx)` is where a feature lies in the moving image minus where it
 lies in the reference. Correlation runs in single precision on packed real
@@ -105,6 +105,28 @@ def translate(image: np.ndarray, dy: float, dx: float) -> np.ndarray:
     # The anchor is the tap of weight one at zero shift; the margin of one keeps it inside.
     moved = cv2.sepFilter2D(source, cv2.CV_32F, *kernels, anchor=(1, 1))
     return np.ascontiguousarray(moved[1 : 1 + height, 1 : 1 + width])
+
+
+def warp(image: np.ndarray, offset: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """Undo a shift (2,) and a turn (2, 2) of a (Y, X) image by one interpolation, as float32.
+
+    What lies at q from the middle of the result lies at q + offset + turn @ q from that of the
+    image. Without turn this is `translate`; else OpenCV's cubic kernel, in steps of 1/32 px.
+    """
+    if not np.any(turn):
+        return translate(image, *offset)
+    middle = (np.array(image.shape) - 1) / 2
+    ahead = np.eye(2) + turn
+    start = middle + offset - ahead @ middle
+    # OpenCV counts columns first.
+    matrix = np.array([[*ahead[1, ::-1], start[1]], [*ahead[0, ::-1], start[0]]])
+    return cv2.warpAffine(
+        image.astype(np.float32, copy=False),
+        matrix,
+        image.shape[::-1],
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
 
 
 def keys_kernel(fraction: float) -> np.ndarray:

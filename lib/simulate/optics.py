@@ -119,6 +119,26 @@ def shift_crop(canvas: np.ndarray, dy: float, dx: float, shape: tuple[int, int])
     return moved[anchor[0] : anchor[0] + shape[0], anchor[1] : anchor[1] + shape[1]]
 
 
+def map_crop(
+    canvas: np.ndarray, shift: tuple[float, float], turn: np.ndarray, shape: tuple[int, int]
+) -> np.ndarray:
+    """`shift_crop` with a (2, 2) matrix `turn` on top: a feature at q from the centre of the middle
+
+    lies at q + shift + turn @ q in the result. Turned images are interpolated by OpenCV's Lanczos
+    kernel, in steps of 1/32 px; what lies outside of the canvas repeats its edge.
+    """
+    if not turn.any():
+        return shift_crop(canvas, *shift, shape)
+    back = np.linalg.inv(np.eye(2) + turn)
+    middle = (np.array(shape) - 1) / 2
+    start = middle + (np.array(canvas.shape) - shape) // 2 - back @ (middle + shift)
+    # OpenCV counts columns first.
+    matrix = np.array([[back[1, 1], back[1, 0], start[1]], [back[0, 1], back[0, 0], start[0]]])
+    flags = cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
+    size, source = shape[::-1], np.ascontiguousarray(canvas, np.float32)
+    return cv2.warpAffine(source, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
 def _split(position: float) -> tuple[int, np.ndarray]:
     whole = int(np.floor(position))
     distance = TAPS - (position - whole)

@@ -105,6 +105,8 @@ class ScreenParameters:
     # Stage and optics.
     drift_px: float = 3.5  # standard deviation, cycle against first cycle
     max_drift_px: float = 12.0
+    turn_deg: float = 0.0  # standard deviation, cycle against first: the plate put back turned
+    zoom: float = 0.0  # the same of the magnification, relative
     chromatic_px: float = 0.8  # largest offset along an axis, SBS channels
     phenotype_chromatic_px: float = 1.8
 

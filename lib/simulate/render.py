@@ -98,6 +98,19 @@ def sbs_shifts(parameters: ScreenParameters, tile: Tile) -> np.ndarray:
     return drift[:, None] + chroma[None]
 
 
+def sbs_turns(parameters: ScreenParameters, tile: Tile) -> np.ndarray:
+    """Return (cycles, 2, 2): how far features of a cycle lie off, per pixel from the tile's centre.
+
+    Of a pixel (y, x) away from it, the product of the matrix with it; on top of `sbs_shifts`.
+    The turns of a cycle are those of its plate, the first cycle has none.
+    """
+    rng = stream(parameters.seed, Stream.TURN, tile.plate, tile.well)
+    angle, zoom = rng.normal(0, 1, (2, parameters.cycles))
+    angle, zoom = parameters.turn_deg * (angle - angle[0]), parameters.zoom * (zoom - zoom[0])
+    along, across = (1 + zoom) * (np.cos(np.radians(angle)), np.sin(np.radians(angle)))
+    return np.array([[along - 1, -across], [across, along - 1]]).transpose(2, 0, 1)
+
+
 def phenotype_shifts(parameters: ScreenParameters, tile: Tile) -> np.ndarray:
     """Return (channels, 2): where features of a channel lie, relative to DAPI."""
     largest = parameters.phenotype_chromatic_px
@@ -127,7 +140,7 @@ class _SbsStatics:
 
     def __init__(self, parameters: ScreenParameters, well: Well, tile: Tile, scene: Scene) -> None:
         self.parameters, self.tile, self.well = parameters, tile, well
-        self.shifts = sbs_shifts(parameters, tile)
+        self.shifts, self.turns = sbs_shifts(parameters, tile), sbs_turns(parameters, tile)
         dirt = _debris(well, scene)
         self.dapi = parameters.dapi_amplitude * (_dapi(well.cells, scene) + DEBRIS_DAPI * dirt)
         self.body = _bodies(well.cells, scene) + DEBRIS_BASES * dirt
@@ -147,7 +160,9 @@ class _SbsStatics:
         jitter = rng.normal(0, parameters.spot_jitter_px, (2, len(self.read)))
         flicker = rng.lognormal(0, parameters.spot_flicker, len(self.read))
         light = np.empty((len(parameters.sbs_channels), *self.tile.frame.shape), np.float32)
-        light[0] = optics.shift_crop(self.dapi, *self.shifts[t, 0], light.shape[1:])
+        turn, middle = self.turns[t], (np.array(light.shape[1:]) - 1) / 2
+        around = turn @ (np.stack([self.row, self.column]) - middle[:, None]) + jitter
+        light[0] = optics.map_crop(self.dapi, self.shifts[t, 0], turn, light.shape[1:])
         light[0] += self.background
         for c in range(parameters.colours):
             dy, dx = self.shifts[t, c + 1]
@@ -156,9 +171,9 @@ class _SbsStatics:
             canvas = gain * level * parameters.bleaching**t * self.body
             canvas += gain * parameters.dapi_bleed * self.dapi
             plane = light[c + 1]
-            plane[:] = optics.shift_crop(canvas, dy, dx, plane.shape)
+            plane[:] = optics.map_crop(canvas, (dy, dx), turn, plane.shape)
             plane += gain * self.background
-            row, column = self.row + dy + jitter[0], self.column + dx + jitter[1]
+            row, column = self.row + dy + around[0], self.column + dx + around[1]
             amplitude = self.amplitude[:, t, c] * flicker
             optics.add_spots(plane, row, column, amplitude, self.sigma)
         light *= self.shading

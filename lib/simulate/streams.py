@@ -25,6 +25,7 @@ class Stream(enum.IntEnum):
     SBS_PLANE = 9
     PHENOTYPE_PLANE = 10
     SPOTS = 11
+    TURN = 12
 
 
 def stream(seed: int, purpose: Stream, *place: str | int) -> np.random.Generator:

@@ -96,17 +96,23 @@ class TileSource:
         return None if size is None else size[0]
 
     def load_sbs(self, cycles: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Some cycles in one frame, (T, C, Y, X) uint16, and their shifts (T, C, 2).
+        """Some cycles in one frame, (T, C, Y, X) uint16, and shifts of their corners (T, C, 4, 2).
 
         `cycles` contains the reference cycle.
         """
+        from lib.sbs.alignment import (
+            apply_alignment,
+            corner_shifts,
+            estimate_alignment,
+            shifts_of_rows,
+        )
+
         if self.aligned is not None:
             picks = [self.cycles.index(cycle) for cycle in cycles]
-            shifts = [(row["dy"], row["dx"]) for row in read_rows(self.aligned[1])]
-            shape = len(self.cycles), len(self.settings["channel_names"]), 2
-            return read_image(self.aligned[0])[picks], np.array(shifts, float).reshape(shape)[picks]
-
-        from lib.sbs.alignment import apply_alignment, estimate_alignment
+            stack = read_image(self.aligned[0])[picks]
+            planes = shifts_of_rows(read_rows(self.aligned[1]))
+            shape = len(self.cycles), len(self.settings["channel_names"]), 4, 2
+            return stack, corner_shifts(*planes, stack.shape[-2:]).reshape(shape)[picks]
 
         stack = None
         for t, cycle in enumerate(cycles):
@@ -130,7 +136,8 @@ class TileSource:
             max_shift=self.settings["max_shift_px"],
             chromatic=self.settings["chromatic_alignment"],
         )
-        return apply_alignment(stack, alignment.offsets), alignment.offsets
+        planes = alignment.offsets, alignment.turns
+        return apply_alignment(stack, *planes), corner_shifts(*planes, stack.shape[-2:])
 
     def load_phenotype(self) -> np.ndarray:
         """The channels of a phenotype tile, evenly lit and in one frame, (C, Y, X) uint16."""

@@ -62,6 +62,8 @@ VARIANTS: dict[str, dict] = {
     "dense": {"preset": "dense"},
     "dim": {"preset": "dim"},
     "misaligned": {"spot_jitter_px": 0.5},
+    # Corners off by some px, as in a tile of 2048 px whose plate was put back 0.2 degrees turned.
+    "turned": {"turn_deg": 0.22, "zoom": 0.002},
     "1 guide": {"guides": 1, "guides_per_gene": 1},
     "5 guides": {"guides": 5, "guides_per_gene": 1},
     "20 guides, skewed": {"guides": 20, "abundance_sigma": 1.5},

@@ -169,7 +169,7 @@ def test_aligned_images_of_a_run_give_the_same_spots(screen):
     stack = raw_stack("0")
     alignment = estimate_alignment(stack, [1, 2, 3, 4], 0)
     image, shifts = checkpoint("align_sbs", layout.SBS, "0")
-    aligned = apply_alignment(stack, alignment.offsets)
+    aligned = apply_alignment(stack, alignment.offsets, alignment.turns)
     write_image(image, aligned, "TCYX", channel_names=SBS_CHANNELS)
     write_table(shifts, alignment_table(alignment, CYCLES, SBS_CHANNELS, 0.5))
     shutil.rmtree("raw/sbs")

@@ -134,7 +134,8 @@ TABLES = {
     "sbs/parquets/P-1_W-A1__sbs_info.parquet": KEYS
     | {"cell": "i", "i": "f", "j": "f", "area": "i", "fov_distance": "f", "x_um": "f", "y_um": "f"},
     "sbs/tsvs/P-1_W-A1_T-0__alignment.tsv": KEYS
-    | {"cycle": "i", "channel": "s", "dy": "f", "dx": "f", "residual": "f", "correlation": "f"},
+    | {"cycle": "i", "channel": "s", "dy": "f", "dx": "f", "residual": "f", "correlation": "f"}
+    | {"rotation": "f", "scale": "f", "spots": "i", "spot_residual": "f", "local_residual": "f"},
     "preprocess/metadata/sbs/P-1_W-A1__combined_metadata.parquet": KEYS
     | {"cycle": "i", "x_pos": "f", "y_pos": "f"},
 }

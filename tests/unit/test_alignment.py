@@ -1,5 +1,7 @@
 """Simulated drift and colour shifts are found, saved and undone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,8 +9,11 @@ from lib.sbs.alignment import (
     alignment_table,
     apply_alignment,
     common_area,
+    corner_shifts,
     estimate_alignment,
+    shifts_of_rows,
 )
+from lib.sbs.spot_registration import turns_from
 
 CHANNELS = ["DAPI", "G", "T", "A", "C"]
 COLOUR = np.array([[0, 0], [0.4, -0.3], [-0.5, 0.6], [0.7, 0.2], [-0.6, -0.5]])
@@ -23,8 +28,11 @@ def render(points, amplitudes, sigma):
     return (rows * amplitudes) @ columns.T
 
 
-def tile(cycles=6, seed=0, dapi=True):
-    """A stack (T, C, Y, X) uint16 of nuclei and reads, with its true offsets (T, C, 2)."""
+def tile(cycles=6, seed=0, dapi=True, turns=None):
+    """A stack (T, C, Y, X) uint16 of nuclei and reads, with its true offsets (T, C, 2).
+
+    `turns` (T, 2, 2) turn each cycle about the middle of the tile.
+    """
     rng = np.random.default_rng(seed)
     nuclei = rng.uniform(0, SIZE, (60, 2))
     reads = rng.uniform(0, SIZE, (500, 2))
@@ -33,11 +41,14 @@ def tile(cycles=6, seed=0, dapi=True):
     drift[0] = 0
     stack = np.empty((cycles, 5, SIZE, SIZE), np.uint16)
     offsets = drift[:, None] + COLOUR
+    ahead = np.eye(2) + (np.zeros((cycles, 2, 2)) if turns is None else turns)
+    middle = (SIZE - 1) / 2
     for t in range(cycles):
+        lying = [(places - middle) @ ahead[t].T + middle for places in (nuclei, reads)]
         base = rng.integers(1, 5, len(reads))
         for c in range(5):
-            glow = render(nuclei + offsets[t, c], np.full(len(nuclei), 900 if c == 0 else 60), 6)
-            light = 0 if c == 0 else render(reads + offsets[t, c], brightness * (base == c), 1.2)
+            glow = render(lying[0] + offsets[t, c], np.full(len(nuclei), 900 if c == 0 else 60), 6)
+            light = 0 if c == 0 else render(lying[1] + offsets[t, c], brightness * (base == c), 1.2)
             stack[t, c] = rng.poisson(100 + glow + light)
     if not dapi:
         stack[2, 0] = 0
@@ -51,7 +62,8 @@ def test_offsets_are_found_to_a_tenth_of_a_pixel():
     assert np.median(error) < 0.1 and error.max() < 0.25
     np.testing.assert_array_equal(found.offsets[0, 0], 0)
     assert np.nanmax(found.residual) < 0.3
-    aligned = apply_alignment(stack, found.offsets)
+    assert not found.turns.any()  # none is seen where there is none
+    aligned = apply_alignment(stack, found.offsets, found.turns)
     inside = np.s_[20:-20, 20:-20]
     before, after = (
         np.corrcoef(image[0, 0][inside].ravel(), image[3, 0][inside].ravel())[0, 1]
@@ -77,6 +89,31 @@ def test_channels_of_fewer_colours_meet(count):
     found = estimate_alignment(stack, list(range(1, count + 1)), 0)
     error = np.hypot(*np.moveaxis(found.offsets - offsets, 2, 0))
     assert np.median(error) < 0.1 and error.max() < 0.25
+
+
+def test_turned_cycles_are_turned_back():
+    turns = turns_from(np.array([0, 0.5, -0.4]), np.array([1, 1, 1.003]))
+    stack, truth = tile(cycles=3, turns=turns)
+    found = estimate_alignment(stack, [1, 2, 3, 4], 0)
+    corner = np.hypot(SIZE, SIZE) / 2
+    assert np.abs(found.turns - turns[:, None]).max() * corner < 0.15  # of 2 px
+    error = found.offsets - truth
+    assert np.abs(error - error[0]).max() < 0.1
+    assert np.nanmax(found.spot_residual) < 0.3 and np.nanmax(found.residual) < 0.3
+    table = alignment_table(found, [1, 2, 3], CHANNELS, limit=0.5)
+    assert table["rotation"][5] == pytest.approx(0.5, abs=0.03)
+    assert table["scale"][10] == pytest.approx(1.003, abs=5e-4)
+    assert not table["flagged"].any()
+
+    aligned = apply_alignment(stack, found.offsets, found.turns)
+    shifted = apply_alignment(stack, found.offsets, 0 * found.turns)
+    corners = np.s_[20:80, 20:80]
+    for t in (1, 2):
+        far, near = (
+            np.corrcoef(image[0, 0][corners].ravel(), image[t, 0][corners].ravel())[0, 1]
+            for image in (shifted, aligned)
+        )
+        assert near > max(far, 0.95)
 
 
 def sharp_nuclei(sign, cycles=6):
@@ -164,11 +201,41 @@ def test_common_area_is_what_all_planes_cover():
     offsets = np.array([[[0, 0], [2.2, -1.5]], [[-3.1, 0], [0, 4]]])
     # A plane moved by +2.2 px lacks the last three rows of the frame, and so on.
     assert common_area(offsets, (100, 90)) == (slice(4, 97), slice(2, 86))
+    turns = np.zeros((2, 2, 2, 2))
+    corners = corner_shifts(offsets, turns, (100, 90))
+    assert corners.shape == (2, 2, 4, 2)
+    assert common_area(corners, (100, 90)) == (slice(4, 97), slice(2, 86))
+    # Magnified by 2 %, a plane ends 1 px before the frame above and below, 0.9 px at the sides.
+    turns[1, 0] = 0.02 * np.eye(2)
+    corners = corner_shifts(offsets, turns, (100, 90))
+    assert common_area(corners, (100, 90)) == (slice(5, 97), slice(2, 86))
+
+
+def test_tables_hold_what_was_undone():
+    stack, _ = tile(cycles=2)
+    found = estimate_alignment(stack, [1, 2, 3, 4], 0)
+    turned = turns_from(np.array([[0.2], [-0.1]]), np.array([[1.001], [0.998]]))
+    found = replace(found, turns=np.repeat(turned, 5, axis=1))
+    table = alignment_table(found, [1, 2], CHANNELS, limit=0.5)
+    rows = [{name: str(column[k]) for name, column in table.items()} for k in range(10)]
+    offsets, turns = shifts_of_rows(rows)
+    np.testing.assert_allclose(offsets.reshape(2, 5, 2), found.offsets, atol=1e-4)
+    np.testing.assert_allclose(turns.reshape(2, 5, 2, 2), found.turns, atol=1e-7)
+    assert shifts_of_rows([])[1].shape == (0, 2, 2)
+
+
+def test_a_part_that_is_off_flags_the_cycle():
+    stack, _ = tile(cycles=3)
+    found = estimate_alignment(stack, [1, 2, 3, 4], 0)
+    assert not alignment_table(found, [1, 2, 3], CHANNELS, limit=0.5)["flagged"].any()
+    found = replace(found, local_residual=np.array([0.1, 0.7, np.nan]))
+    table = alignment_table(found, [1, 2, 3], CHANNELS, limit=0.5)
+    assert set(np.asarray(table["cycle"])[table["flagged"]]) == {2}
 
 
 def test_apply_rounds_and_clips():
     stack = np.array([[[[0, 65535, 65535, 0]] * 4]], np.uint16)
-    moved = apply_alignment(stack, np.array([[[0, 0.5]]]))
+    moved = apply_alignment(stack, np.array([[[0, 0.5]]]), np.zeros((1, 1, 2, 2)))
     assert moved.dtype == np.uint16
     # Keys' kernel half-way: (-1, 9, 9, -1) / 16, edges repeated; the overshoot is clipped.
     assert moved[0, 0, 1].tolist() == [32768, 65535, 32768, 0]

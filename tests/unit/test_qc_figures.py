@@ -111,7 +111,11 @@ def alignment():
     table = pd.DataFrame(keys, columns=["tile", "cycle", "channel"]).assign(plate="7", well="A1")
     n = len(table)
     return table.assign(
-        dy=table["cycle"] * 1.0, dx=-2.0, residual=rng.uniform(0, 0.3, n), correlation=0.9
+        dy=table["cycle"] * 1.0,
+        dx=-2.0,
+        residual=rng.uniform(0, 0.3, n),
+        correlation=0.9,
+        local_residual=0.2,
     )
 
 
@@ -243,9 +247,17 @@ def test_drift_draws_a_line_per_tile_and_the_median(alignment):
 
 
 def test_residuals_show_the_limit_and_channel_colours(alignment):
-    figure = plots.plot_residuals(metrics.metric_residuals(alignment, 0.5), 0.5, PLACE)
-    (panel,) = panels(figure)
-    assert any(set(line.get_ydata()) == {0.5} for line in panel.lines)
+    figure = plots.plot_residuals(
+        metrics.metric_residuals(alignment, 0.5),
+        metrics.metric_local_residuals(alignment, 0.5),
+        0.5,
+        PLACE,
+    )
+    panel, part = panels(figure)
+    for shown in (panel, part):
+        assert any(set(line.get_ydata()) == {0.5} for line in shown.lines)
+    medians = part.lines[0].get_ydata()
+    assert len(medians) == alignment["cycle"].nunique() and set(medians) == {0.2}
     legend = panel.get_legend()
     assert [text.get_text() for text in legend.get_texts()] == CHANNELS
     assert to_hex(legend.legend_handles[1].get_color()).upper() == style.BASE_COLOURS["G"]
@@ -494,8 +506,8 @@ def test_without_cells_or_tiles_charts_say_so(info, reads, cells, alignment):
     assert "no cells" in texts(figure)
     nothing = alignment.iloc[:0]
     assert "no aligned tiles" in texts(plots.plot_drift(metrics.metric_drift(nothing), PLACE))
-    residuals = metrics.metric_residuals(nothing, 0.5)
-    assert "no aligned tiles" in texts(plots.plot_residuals(residuals, 0.5, PLACE))
+    tables = (f(nothing, 0.5) for f in (metrics.metric_residuals, metrics.metric_local_residuals))
+    assert "no aligned tiles" in texts(plots.plot_residuals(*tables, 0.5, PLACE))
 
 
 # Preview --------------------------------------------------------------------------------------

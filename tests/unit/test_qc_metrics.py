@@ -188,7 +188,8 @@ def alignment():
         ("10", 2, "T", 5.0, 3.0, 0.1, 0.9),
     ]
     columns = ["tile", "cycle", "channel", "dy", "dx", "residual", "correlation"]
-    return pd.DataFrame(rows, columns=columns).assign(plate="1", well="A1")
+    table = pd.DataFrame(rows, columns=columns).assign(plate="1", well="A1")
+    return table.assign(local_residual=np.where(table["cycle"] == 1, 0.1, 0.3))
 
 
 def test_drift_is_the_median_over_channels(alignment):
@@ -215,6 +216,23 @@ def test_flagged_tiles_say_why(alignment):
     assert row["worst_residual"] == 0.7
     assert row["lowest_correlation"] == 0.1
     assert row["reason"] == "residual above 0.5 px, shift not measurable"
+
+
+def test_tiles_whose_corners_are_off_are_flagged(alignment):
+    table = m.metric_flagged_tiles(alignment, limit=0.25)
+    rest = table[table["tile"] == "10"].iloc[0]
+    assert (rest["cycles"], rest["channels"], rest["worst_residual"]) == ("2", "G, T", 0.5)
+    corner = alignment.assign(residual=0.1)
+    table = m.metric_flagged_tiles(corner, limit=0.25)
+    assert table["worst_residual"].tolist() == [0.3, 0.3]
+    assert set(table["reason"]) == {"spots in a part of the tile off by more than 0.25 px"}
+
+
+def test_local_residuals_count_each_tile_and_cycle_once(alignment):
+    table = m.metric_local_residuals(alignment, limit=0.2).set_index("cycle")
+    assert table["tiles"].tolist() == [2, 2]
+    assert table["above_limit"].tolist() == [0, 2]
+    assert table["median"].tolist() == [0.1, 0.3]
 
 
 def test_a_single_cycle_is_never_unmeasurable(alignment):

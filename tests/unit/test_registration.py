@@ -15,6 +15,7 @@ from lib.shared.registration import (
     measure_shift,
     spectrum,
     translate,
+    warp,
 )
 
 
@@ -85,6 +86,24 @@ def test_translate_by_whole_pixels_is_exact_and_repeats_edges():
     moved = translate(image, 3, -2)
     np.testing.assert_array_equal(moved[:-3, 2:], image[3:, :-2])
     np.testing.assert_array_equal(moved[-3:, 2:], np.repeat(image[-1:, :-2], 3, axis=0))
+
+
+def test_warp_undoes_a_shift_and_a_turn():
+    rng = np.random.default_rng(4)
+    turn, offset = np.array([[0.002, -0.01], [0.01, 0.002]]), np.array([2.3, -1.6])
+    middle = np.array([47.5, 63.5])
+    places = rng.uniform(15, 80, (30, 2))
+    rows, columns = np.arange(96)[:, None], np.arange(128)
+
+    def drawn(points):
+        return sum(np.exp(-((rows - i) ** 2 + (columns - j) ** 2) / 4.5) for i, j in points)
+
+    turned = drawn(places + offset + (places - middle) @ turn.T).astype(np.float32)
+    undone = warp(turned, offset, turn)
+    assert undone.dtype == np.float32
+    np.testing.assert_allclose(undone[8:-8, 8:-8], drawn(places)[8:-8, 8:-8], atol=0.03)
+    still = warp(turned, offset, np.zeros((2, 2)))
+    np.testing.assert_array_equal(still, translate(turned, *offset))
 
 
 def test_keys_kernel_reproduces_quadratics():

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from lib.shared.config import load_config
 from lib.shared.errors import InputError
 from lib.shared.image_io import OME_NAMESPACE, read_image, read_image_info
+from lib.shared.registration import warp
 from lib.shared.tables import read_table
 from lib.simulate import optics, render
 from lib.simulate.__main__ import main
@@ -231,6 +232,22 @@ def test_shift_crop_moves_features_by_the_shift(dy, dx):
     np.testing.assert_allclose(moved, exact, atol=0.005)
 
 
+def test_map_crop_turns_about_the_middle():
+    i, j = np.mgrid[:60, :64].astype(float)
+
+    def blob(row, column):
+        return np.exp(-((i - row) ** 2 + (j - column) ** 2) / (2 * 1.5**2))
+
+    # 10 px down and 5 px right of the middle of the result, which is 40 x 44 px.
+    turn = np.array([[0.01, -0.03], [0.03, 0.01]])
+    canvas = blob(29.5 + 10, 31.5 + 5).astype(np.float32)
+    moved = optics.map_crop(canvas, (1.2, -0.7), turn, (40, 44))
+    exact = blob(29.5 + 10 + 1.2 + 0.1 - 0.15, 31.5 + 5 - 0.7 + 0.3 + 0.05)[10:50, 10:54]
+    np.testing.assert_allclose(moved, exact, atol=0.02)
+    still = optics.map_crop(canvas, (1.2, -0.7), 0 * turn, (40, 44))
+    np.testing.assert_array_equal(still, optics.shift_crop(canvas, 1.2, -0.7, (40, 44)))
+
+
 def test_shift_crop_refuses_to_leave_the_canvas():
     with pytest.raises(ValueError, match="leaves the canvas"):
         optics.shift_crop(np.zeros((40, 40), np.float32), 9.0, 0.0, (20, 20))
@@ -319,6 +336,31 @@ def test_drift_is_where_the_truth_says():
             _, warp = cv2.findTransformECC(reference, planes[t], start, cv2.MOTION_TRANSLATION)
             found = warp[::-1, 2] - 16
             assert np.hypot(*(found - (shifts[t, channel] - shifts[0, channel]))) < 0.1
+
+
+def test_turned_cycles_move_reads_and_nuclei_alike():
+    parameters = replace(
+        TINY, turn_deg=0.5, zoom=0.003, spot_jitter_px=0.0, drift_px=0.0, chromatic_px=0.0
+    )
+    _, tile, stack = render_sbs(parameters)
+    turns = render.sbs_turns(parameters, tile)
+    moved = np.hypot(*turns[..., 0].T) * 181  # px at the corners
+    assert moved[0] == 0
+    far = np.flatnonzero(moved > 1)
+    assert len(far) > 2
+
+    def corner(plane):
+        return cv2.GaussianBlur(plane, (0, 0), 1)[4:100, 4:100].ravel()
+
+    for channels in ([0], [1, 2, 3, 4]):
+        planes = [p[channels].astype(np.float32).sum(axis=0) for p in stack]
+        for t in far:
+            undone = warp(planes[t], np.zeros(2), turns[t])
+            alike, unlike, opposite = (
+                np.corrcoef(corner(planes[0]), corner(plane))[0, 1]
+                for plane in (undone, planes[t], warp(planes[t], np.zeros(2), -turns[t]))
+            )
+            assert alike > unlike > opposite
 
 
 def test_spots_lie_where_the_reads_say(screen):

@@ -48,7 +48,12 @@ with job_log(snakemake.log[0]):
     }
     figures = {
         "drift": plots.plot_drift(metrics.metric_drift(alignment), here),
-        "residuals": plots.plot_residuals(metrics.metric_residuals(alignment, limit), limit, here),
+        "residuals": plots.plot_residuals(
+            metrics.metric_residuals(alignment, limit),
+            metrics.metric_local_residuals(alignment, limit),
+            limit,
+            here,
+        ),
         "base_composition": plots.plot_base_composition(
             metrics.metric_base_composition(reads, codes, sequencing.bases), here
         ),

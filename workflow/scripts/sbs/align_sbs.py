@@ -31,13 +31,18 @@ with job_log(snakemake.log[0]) as log:
         max_shift=settings["max_shift_px"],
         chromatic=settings["chromatic_alignment"],
     )
-    aligned = apply_alignment(stack, alignment.offsets)
+    aligned = apply_alignment(stack, alignment.offsets, alignment.turns)
     write_image(snakemake.output.aligned, aligned, "TCYX", first.pixel_size, names)
     table = alignment_table(alignment, cycles, names, settings["residual_limit_px"])
     place = {
         key: [snakemake.wildcards[key]] * len(table["dy"]) for key in ("plate", "well", "tile")
     }
     write_table(snakemake.output.alignment, place | table)
-    log.info("largest residual %.2f px", np.nanmax(alignment.residual, initial=0))
+    log.info(
+        "largest residual %.2f px; turned by up to %.3f degrees, largest shift of a part %.2f px",
+        np.nanmax(alignment.residual, initial=0),
+        np.abs(table["rotation"]).max(),
+        np.nanmax(alignment.local_residual, initial=0),
+    )
     if np.any(table["flagged"]):
         log.warning("residual above %s px: tile flagged", settings["residual_limit_px"])

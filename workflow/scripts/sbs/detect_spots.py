@@ -1,8 +1,6 @@
 """Reads of one SBS tile; or, as its outputs say, the images they are found on."""
 
-import numpy as np
-
-from lib.sbs.alignment import common_area
+from lib.sbs.alignment import common_area, corner_shifts, shifts_of_rows
 from lib.sbs.spots import find_spots, log_filter, max_filter, spots_table
 from lib.shared.chemistry import base_channels
 from lib.shared.image_io import read_image, read_image_info, write_image
@@ -19,14 +17,15 @@ with job_log(snakemake.log[0]) as log:
     fields = [read_image(path)[indices] for path in snakemake.input.ic_field]
     filtered, noise = log_filter(stack, settings["spot_sigma_px"], *fields)
     rows = [row for row in read_rows(snakemake.input.alignment) if row["channel"] in channels]
-    offsets = np.array([(row["dy"], row["dx"]) for row in rows], float)
+    shape = info.shape[-2:]
+    shifts = corner_shifts(*shifts_of_rows(rows), shape)
     spots = find_spots(
         filtered,
         noise,
         settings["spot_threshold"],
         settings["spot_window_px"],
         settings["border_px"],
-        common_area(offsets, info.shape[-2:]),
+        common_area(shifts, shape),
     )
     log.info("%d spots above %.2f; noise %s", len(spots.peak), spots.threshold, noise.round(1))
 
