@@ -45,6 +45,7 @@ OUTLINE_BAND = (1.0, 3.0)  # px; of whitened images
 EDGE_BAND = (1.0, 6.0)  # px; of whitened edges
 MAX_RESIDUAL = 3.0  # px within which the remaining shift is looked for
 BRIGHT = 6.0  # standard deviations of the noise of spots that are registered one by one
+CHANCE = 1.0  # px; spots matched by chance within 2 px lie 1.4 px apart, true ones 0.3 px
 CLEAR = 6.0  # standard deviations that a peak must reach to be believed
 
 
@@ -327,7 +328,7 @@ def alignment_table(
 
     `flagged` marks the planes of cycles that are misaligned by more than `limit`
     px, by the median residual of their channels or by the spots in a part of the
-    tile, or not measurable at all.
+    tile, whose spots meet those of another cycle by chance only, or not measurable at all.
     """
     count = len(channel_names)
     measured = np.isfinite(alignment.residual)
@@ -338,6 +339,15 @@ def alignment_table(
         ]
     )
     level = np.fmax(level, alignment.local_residual)
+    apart = np.array(
+        [
+            np.median(row[ok]) if ok.any() else 0.0
+            for row, ok in zip(
+                alignment.spot_residual, np.isfinite(alignment.spot_residual), strict=True
+            )
+        ]
+    )
+    level = np.where(apart > CHANCE, np.fmax(level, apart), level)
     rotation, scale = rotation_and_scale(alignment.turns)
     return {
         "cycle": np.repeat(list(cycles), count),
@@ -357,6 +367,8 @@ def alignment_table(
 
 def shifts_of_rows(rows: Sequence[Mapping[str, str]]) -> tuple[np.ndarray, np.ndarray]:
     """Shifts (n, 2) and turns (n, 2, 2) of n planes, from rows of an alignment table."""
-    names = ("dy", "dx", "rotation", "scale")
-    values = np.array([[row[name] for name in names] for row in rows], float).reshape(-1, 4)
+    # Tables of earlier versions know no turns.
+    names = {"dy": None, "dx": None, "rotation": 0.0, "scale": 1.0}
+    values = [[row.get(name, none) for name, none in names.items()] for row in rows]
+    values = np.array(values, float).reshape(-1, 4)
     return values[:, :2], turns_from(values[:, 2], values[:, 3])

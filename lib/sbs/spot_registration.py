@@ -21,6 +21,7 @@ from lib.sbs.spots import subpixel
 
 MOST_POINTS = 1000  # of a plane, the brightest
 LEAST_MATCHED = 200  # spots of a cycle or channel from which its turn is measured
+LEAST_NEAR = 50  # spots from which it is followed outwards, until all are within reach
 LEAST_SHOWN = 20  # spots from which a residual is given
 LEAST_LOCAL = 50  # spots in a part of the tile, from which its own shift is told
 PARTS = 3  # of a tile along each axis
@@ -137,7 +138,8 @@ def register_spots(
     for number, (radius, reach) in enumerate(ROUNDS, start=1):
         frames = in_frame()
         for t in others:
-            fit = _fit_similarity(_match(frames[t], frames[reference], shape, radius, reach))
+            found = _match(frames[t], frames[reference], shape, radius, reach)
+            fit = _fit_similarity(found, LEAST_MATCHED if number == len(ROUNDS) else LEAST_NEAR)
             by_cycle[t] += fit.change
             worth_cycle[t] = _matters(by_cycle[t], fit, corner)
         if chromatic and others and number == len(ROUNDS):
@@ -266,11 +268,11 @@ def _join(parts: Sequence[_Matches]) -> _Matches:
     return _Matches(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def _fit_similarity(found: _Matches) -> _Fit:
-    """Shift and turn by least squares with Tukey's biweight; nothing from fewer than 200 spots."""
+def _fit_similarity(found: _Matches, least: int = LEAST_MATCHED) -> _Fit:
+    """Shift and turn by least squares with Tukey's biweight; nothing from fewer than `least`."""
     count = len(found.place)
     fit = _Fit(np.zeros(4), count, np.inf)
-    if count < LEAST_MATCHED:
+    if count < least:
         return fit
     left = found.shift - np.median(found.shift, axis=0)
     for _ in range(FITS):

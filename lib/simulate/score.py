@@ -211,11 +211,27 @@ def score_screen(out_dir: str | os.PathLike, results_dir: str | os.PathLike) -> 
     shifts = read_table(truth / "shifts.tsv")
     scores["alignment"] = score_shifts(pd.concat(alignment), shifts)
     reads = [read_table(results / _template("reads", "parquet").format(**w)) for w in wells]
+    reads = pd.concat(reads, ignore_index=True)
     true_reads = read_table(truth / "reads.parquet")
-    scores["reads"] = score_reads(pd.concat(reads, ignore_index=True), true_reads)
+    for table, names in ((true_reads, ["barcode"]), (expected, ["barcode_0", "barcode_1"])):
+        for name in names:
+            table[name] = _as_read(table[name], reads["barcode"])
+    scores["reads"] = score_reads(reads, true_reads)
     cells = [read_table(results / _template("cells", "parquet").format(**w)) for w in wells]
     scores["genotypes"] = score_genotypes(pd.concat(cells), expected, pd.concat(matches))
     return scores
+
+
+def _as_read(barcodes: pd.Series, called: pd.Series) -> pd.Series:
+    """True `barcodes` as far as `called` ones go, with N where all those have it: failed cycles."""
+    if called.empty:
+        return barcodes
+    places = list(zip(*called, strict=True))
+    barcodes = barcodes.str[: len(places)]
+    failed = [k for k, letters in enumerate(places) if set(letters) == {"N"}]
+    for k in failed:
+        barcodes = barcodes.str.slice_replace(k, k + 1, "N")
+    return barcodes
 
 
 def _template(info: str, suffix: str) -> str:

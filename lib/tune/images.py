@@ -106,6 +106,7 @@ class TileSource:
             estimate_alignment,
             shifts_of_rows,
         )
+        from lib.sbs.bad_pixels import fill_bad_pixels
 
         if self.aligned is not None:
             picks = [self.cycles.index(cycle) for cycle in cycles]
@@ -128,9 +129,11 @@ class TileSource:
                 )
             stack[t, [self.channel(name) for name in self.images[cycle].channels]] = image
         dapi = self.settings["dapi_channel"]
+        bases = [self.channel(name) for name in _base_channels(self.settings)]
+        fill_bad_pixels(stack, bases)
         alignment = estimate_alignment(
             stack,
-            base_channels=[self.channel(name) for name in _base_channels(self.settings)],
+            base_channels=bases,
             dapi_channel=None if dapi is None else self.channel(dapi),
             reference=cycles.index(self.reference),
             max_shift=self.settings["max_shift_px"],

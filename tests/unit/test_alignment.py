@@ -239,3 +239,18 @@ def test_apply_rounds_and_clips():
     assert moved.dtype == np.uint16
     # Keys' kernel half-way: (-1, 9, 9, -1) / 16, edges repeated; the overshoot is clipped.
     assert moved[0, 0, 1].tolist() == [32768, 65535, 32768, 0]
+
+
+def test_spots_that_meet_by_chance_only_are_flagged():
+    stack, _ = tile()
+    found = estimate_alignment(stack, [1, 2, 3, 4], 0)
+    apart = found.spot_residual.copy()
+    apart[2, 1:] = [1.3, 1.4, 0.9, np.nan]
+    table = alignment_table(replace(found, spot_residual=apart), range(6), CHANNELS, limit=0.5)
+    assert set(np.asarray(table["cycle"])[table["flagged"]]) == {2}
+
+
+def test_tables_without_turns_are_read():
+    offsets, turns = shifts_of_rows([{"dy": "1.5", "dx": "-2"}])
+    np.testing.assert_array_equal(offsets, [[1.5, -2]])
+    np.testing.assert_array_equal(turns, np.zeros((1, 2, 2)))

@@ -198,6 +198,18 @@ def test_a_perfect_run_gets_full_marks(screen, perfect, capsys):
     assert genotypes["called_empty"] == 0 and genotypes["eligible"] > 5
 
 
+def test_cycles_that_were_not_read_cost_no_marks(screen, perfect):
+    """The third of six failed, and the last was left out."""
+    for info, name in (("reads", "barcode"), ("cells", "cell_barcode_0")):
+        path = perfect / f"sbs/parquets/P-1_W-A1__{info}.parquet"
+        table = read_table(path)
+        table[name] = table[name].str.slice_replace(2, 3, "N").str[:5]
+        write_table(path, table)
+    scores = score_screen(screen, perfect)
+    assert scores["reads"]["exact"] == 1
+    assert scores["genotypes"]["recall"] == scores["genotypes"]["precision"] == 1
+
+
 def test_mistakes_cost_marks(screen, perfect):
     path = perfect / "sbs/parquets/P-1_W-A1__cells.parquet"
     cells = read_table(path)

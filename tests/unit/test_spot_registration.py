@@ -71,6 +71,13 @@ def test_turns_and_magnifications_are_found():
     assert np.abs(found.matched.sum(axis=1) / (0.81 * 2000) - 1).max() < 0.1
 
 
+def test_strong_turns_are_followed_outwards_by_few_spots():
+    """Corners move by 9 px; within the first circle lie 80 spots."""
+    rotation = np.array([0, 0.7, -0.7])
+    found = register_spots(spots_of(rotation, np.ones(3), DRIFT[:3], 500), DRIFT[:3], COLOUR, SHAPE)
+    assert corner_error(found.cycle_turns, turns_from(rotation, np.ones(3))).max() < 0.1
+
+
 def test_other_reference_cycle():
     points = spots_of(ROTATION, SCALE, DRIFT)
     found = register_spots(points, DRIFT - DRIFT[2], COLOUR, SHAPE, reference=2)

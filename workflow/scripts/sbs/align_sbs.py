@@ -22,6 +22,14 @@ with job_log(snakemake.log[0]) as log:
 
     shown = base_channels(settings["bases"], settings["base_encoding"])
     bases = [names.index(channel) for channel in shown]
+    for t, c in np.ndindex(len(cycles), len(bases)):
+        if stack[t, bases[c]].min() == stack[t, bases[c]].max():
+            log.warning(
+                "cycle %s shows nothing in channel %s: its bases cannot be told; if this is so in "
+                "all tiles, name the cycle in sbs.failed_cycles",
+                cycles[t],
+                shown[c],
+            )
     log.info("%d bad pixels of the camera filled", fill_bad_pixels(stack, bases))
     alignment = estimate_alignment(
         stack,
