@@ -96,7 +96,7 @@ def default_grid(typical: float, section: Mapping[str, Any]) -> Grid:
     """
     typical = section["nucleus_diameter_px"] or typical
     learned = section["method"] == "cellpose"
-    reach, usual = ("cell_diameter_px", 2) if learned else ("cell_distance_px", 1)
+    reach, usual = ("cell_diameter_px", 2) if learned else ("cell_distance_px", 2)
     middles = {"nucleus_diameter_px": typical, reach: section[reach] or usual * typical}
     return {
         key: list(dict.fromkeys([section[key], *(round(f * middle, 1) for f in FACTORS)]))

@@ -5,6 +5,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from skimage.graph import MCP_Geometric
 
 from lib.shared.errors import InputError
 from lib.shared.segmentation import SegmentationParameters, relabel, segment
@@ -15,6 +18,7 @@ from lib.shared.segmentation.foreground import (
     pixel_noise,
     prepare,
 )
+from lib.shared.segmentation.geodesic import divide
 from lib.shared.segmentation.parameters import as_parameters
 from lib.shared.segmentation.regions import ellipticity
 from lib.shared.segmentation.watershed import expand_nuclei, grow_cells, has_edge
@@ -238,7 +242,7 @@ def test_cells_follow_the_cytoplasm_but_not_too_far():
     cytoplasm[40:80, 20:78] = 1000  # cell 1 reaches to column 78, then a dark gap
     cytoplasm[40:80, 82:200] = 900  # cell 2 runs off to the right
 
-    cells = grow_cells(cytoplasm, nuclei, 35)
+    cells = grow_cells(cytoplasm, nuclei, 20, distance=35)
 
     assert (cells[45:75, 25:74] == 1).all()
     assert (cells[45:75, 86:150] == 2).all()
@@ -250,6 +254,31 @@ def test_cells_without_cytoplasm_signal_are_their_nuclei():
     nuclei = np.zeros((60, 60), np.int32)
     nuclei[20:40, 20:40] = 1
     np.testing.assert_array_equal(grow_cells(np.full((60, 60), 9, np.uint16), nuclei, 10), nuclei)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 9), st.integers(2, 9), st.floats(0, 1))
+def test_ways_cost_what_another_implementation_says(seed, height, width, open_share):
+    """Each pixel goes to a seed from which no other is cheaper, by scikit-image's MCP."""
+    rng = np.random.default_rng(seed)
+    cost = rng.uniform(0.1, 5, (height, width))
+    seeds = np.where(rng.random(cost.shape) < 0.2, rng.integers(1, 4, cost.shape), 0)
+    mask = rng.random(cost.shape) < open_share
+
+    labels = divide(cost, seeds.astype(np.int32), mask)
+
+    within = mask | (seeds > 0)
+    reach = {}
+    for label in np.unique(seeds[seeds > 0]):
+        # Seeds are one place each and no way leads through another.
+        allowed = np.where((mask & (seeds == 0)) | (seeds == label), cost, -1)
+        starts = list(zip(*np.nonzero(seeds == label), strict=True))
+        reach[label] = MCP_Geometric(allowed).find_costs(starts)[0]
+    least = np.min(list(reach.values()), axis=0) if reach else np.full(cost.shape, np.inf)
+    np.testing.assert_array_equal(labels[seeds > 0], seeds[seeds > 0])
+    np.testing.assert_array_equal(labels > 0, within & (np.isfinite(least) | (seeds > 0)))
+    for label, costs in reach.items():
+        own = (labels == label) & (seeds == 0)
+        np.testing.assert_allclose(costs[own], least[own], rtol=1e-9)
 
 
 def test_otsu_separates_two_levels():

@@ -264,7 +264,7 @@ def test_the_default_grid_goes_both_ways_from_what_is_configured():
     section = load_config(RAW, SCHEMA)["phenotype"]["segmentation"]
     assert segmentation.default_grid(12.0, section) == {
         "nucleus_diameter_px": [30, 18.0, 48.0],
-        "cell_distance_px": [None, 18.0, 48.0],
+        "cell_distance_px": [None, 36.0, 96.0],
     }
     free = section | {"nucleus_diameter_px": None}
     assert segmentation.default_grid(20.0, free | {"method": "cellpose"}) == {

@@ -127,8 +127,7 @@ def cells_of(
     if cytoplasm is None:
         width = chosen.expansion_px
         return expand_nuclei(nuclei, 0.3 * diameter if width is None else width)
-    reach = chosen.cell_distance_px
-    return grow_cells(cytoplasm, nuclei, diameter if reach is None else reach)
+    return grow_cells(cytoplasm, nuclei, diameter, chosen.cell_distance_px)
 
 
 def median_diameter(labels: np.ndarray) -> float | None:

@@ -21,7 +21,7 @@ class SegmentationParameters:
     nucleus_diameter_px: float | None = None
     #: diameter of a typical cell in pixels, for cellpose; null takes two nucleus diameters
     cell_diameter_px: float | None = None
-    #: farthest that a cell reaches from its nucleus, in pixels; null: one nucleus diameter
+    #: farthest that a cell reaches from its nucleus, in pixels; null: two nucleus diameters
     cell_distance_px: float | None = None
     #: width of the rim around a nucleus when no cytoplasm is stained; null: 0.3 nucleus diameters
     expansion_px: float | None = None

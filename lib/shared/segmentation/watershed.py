@@ -17,17 +17,19 @@ from lib.shared.segmentation.foreground import (
     prepare,
     shrink,
 )
+from lib.shared.segmentation.geodesic import divide
 from lib.shared.segmentation.labels import areas, keep_labels, largest_pieces
 from lib.shared.segmentation.regions import merge_pieces
 
-# Nuclei are separated on a copy on which they are about this large.
+# Nuclei are separated, and cells divided, on a copy on which nuclei are about this large.
 WORKING_DIAMETER_PX = 20.0
-# Cells are divided on a copy on which they reach this far from their nucleus.
-WORKING_DISTANCE_PX = 15.0
 # Part of an object's own brightness at which its outline runs.
 OUTLINE_LEVEL = 0.45
-# Part of the brightness beside the nucleus at which a cell ends.
-CELL_LEVEL = 0.35
+# Part of the brightness beside the nucleus at which a cell ends, and its reach in diameters.
+CELL_LEVEL, REACH = 0.2, 2.0
+# What makes a way dear on which cells are divided, per typical brightness (its square root): a
+# step of it over a diameter, and what a pixel is darker than its surroundings.
+SLOPE_COST, VALLEY_COST = 1.2, 35.0
 # Across its outline, from one rim of this width (in diameters) to the other, a nucleus
 # falls by this part of its own brightness: shading has no edge.
 EDGE_WIDTH, LEAST_DROP = 0.2, 0.3
@@ -110,40 +112,50 @@ def has_edge(labels: np.ndarray, contrast: np.ndarray, width: float) -> np.ndarr
     return ~(level[0] - level[1] < LEAST_DROP * _own_level(labels, contrast, size - 1))
 
 
-def grow_cells(cytoplasm: np.ndarray, nuclei: np.ndarray, distance: float) -> np.ndarray:
-    """Cells: watershed of the cytoplasm from the nuclei, numbered as they are, (Y, X) int32.
+def grow_cells(
+    cytoplasm: np.ndarray, nuclei: np.ndarray, diameter: float, distance: float | None = None
+) -> np.ndarray:
+    """Cells: the cytoplasm divided among the nuclei, numbered as they are, (Y, X) int32.
 
-    A cell ends at `distance` (px) from its nucleus, or where the cytoplasm falls
-    to a third of what it is beside the nucleus. Cells that meet are divided along
-    dark lines, or halfway where there are none: the flooded relief is distance
-    minus brightness. A cell always holds its nucleus.
+    A cell ends at `distance` (px; by default two diameters of a nucleus) from its nucleus,
+    or where the cytoplasm falls to a fifth of what it is beside the nucleus. A pixel goes to the
+    nucleus from which the cheapest way leads there: pixels that are darker than their
+    surroundings, and steps of brightness, make a way dear. A cell always holds its nucleus.
     """
     import cv2
-    from skimage.segmentation import watershed
 
+    distance = REACH * diameter if distance is None else distance
     if distance == 0 or not nuclei.any():
         return nuclei.astype(np.int32)
     image = prepare(cytoplasm)
     outside, owner = _nearest(nuclei)
-    smooth = gaussian(image, max(0.7, 0.05 * distance))
-    contrast = np.maximum(smooth - lower_envelope(image, 4 * distance), 0)
-    beside = np.where((outside > 0) & (outside <= 0.3 * distance), owner, 0)
+    smooth = gaussian(image, max(0.7, 0.05 * diameter))
+    contrast = np.maximum(smooth - lower_envelope(image, 4 * diameter), 0)
+    beside = np.where((outside > 0) & (outside <= 0.3 * diameter), owner, 0)
     level = np.maximum(
         CELL_LEVEL * _own_level(beside, contrast, int(nuclei.max()), 0.5), 2 * pixel_noise(image)
     )
     foreground = (outside <= distance) & (contrast > level[owner]) | (nuclei > 0)
 
-    factor = max(1, int(distance / WORKING_DISTANCE_PX))
+    factor = max(1, int(diameter / WORKING_DIAMETER_PX))
     thin = np.s_[factor // 2 :: factor, factor // 2 :: factor]
-    glow = gaussian(np.sqrt(contrast), max(1.0, 0.1 * distance))[thin]
-    bright = max(float(np.quantile(glow[foreground[thin]], 0.9)), 1e-6)
-    relief = outside[thin] / np.float32(distance) - glow / np.float32(bright)
-    cells = watershed(relief, nuclei[thin], mask=foreground[thin]).astype(np.int32)
+    small, inside = diameter / factor, foreground[thin]
+    cost = _border_cost(np.sqrt(contrast)[thin], inside, small)
+    cells = divide(cost, nuclei[thin], inside)
     if factor > 1:
         cells = np.where(foreground, enlarge(cells, factor, nuclei.shape), 0)
     cells = np.where(nuclei > 0, nuclei, cells)
-    opened = cv2.morphologyEx((cells > 0).astype(np.uint8), cv2.MORPH_OPEN, _disk(0.06 * distance))
+    opened = cv2.morphologyEx((cells > 0).astype(np.uint8), cv2.MORPH_OPEN, _disk(0.06 * diameter))
     return _attached(np.where((opened > 0) | (nuclei > 0), cells, 0), nuclei)
+
+
+def _border_cost(glow: np.ndarray, inside: np.ndarray, diameter: float) -> np.ndarray:
+    """Cost (Y, X) of a way through each pixel: high where two cells seem to meet."""
+    typical = max(float(np.median(glow[inside])), 1e-6)
+    fine = gaussian(glow, max(0.7, 0.04 * diameter)) / np.float32(typical)
+    wide = gaussian(glow, 0.2 * diameter) / np.float32(typical)
+    slope = np.hypot(*np.gradient(fine)) * diameter
+    return 1 + SLOPE_COST * slope + VALLEY_COST * np.maximum(wide - fine, 0)
 
 
 def expand_nuclei(nuclei: np.ndarray, distance: float) -> np.ndarray:
