@@ -46,7 +46,13 @@ def isotonic(value: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.repeat(means, sizes)
 
 
-def error_curve(score: np.ndarray, wrong: np.ndarray, ratio: float = 1.0, bins: int = 200) -> Curve:
+def error_curve(
+    score: np.ndarray,
+    wrong: np.ndarray,
+    ratio: float = 1.0,
+    bins: int = 200,
+    weight: np.ndarray | None = None,
+) -> Curve:
     """Probability of error as a falling function of the score.
 
     Parameters
@@ -56,6 +62,7 @@ def error_curve(score: np.ndarray, wrong: np.ndarray, ratio: float = 1.0, bins: 
     ratio : how many errors hide among those that do not count as one for each that does:
         0 where errors are seen for what they are, guides over decoys where decoys
         stand for them.
+    weight : (n,) of each; by default 1.
 
     Errors are counted in groups of about equal size. Half an error is added to those
     of each level, so that no finite number of reads makes certain.
@@ -64,12 +71,12 @@ def error_curve(score: np.ndarray, wrong: np.ndarray, ratio: float = 1.0, bins: 
         return Curve(np.zeros(0), np.zeros(0))
     order = np.argsort(score, kind="stable")
     score, wrong = np.asarray(score, float)[order], np.asarray(wrong, bool)[order]
+    weight = np.ones(len(score)) if weight is None else weight[order]
     groups = min(bins, max(len(score) // 20, 1))
     starts = np.linspace(0, len(score), groups, endpoint=False).astype(int)
-    size = np.diff(np.append(starts, len(score)))
-    centre = np.add.reduceat(score, starts) / size
-    errors = np.add.reduceat(wrong.astype(float), starts)
-    shown = size.astype(float)
+    shown = np.add.reduceat(weight, starts)
+    centre = np.add.reduceat(score * weight, starts) / shown
+    errors = np.add.reduceat(wrong * weight, starts)
     if ratio:
         errors, shown = ratio * errors, shown - errors
     fitted = isotonic(np.minimum(errors / np.maximum(shown, 0.5), 1), np.maximum(shown, 0.5))
@@ -101,7 +108,11 @@ class BaseErrors:
 
 
 def fit_base_errors(
-    margin: np.ndarray, fit: np.ndarray, wrong: np.ndarray, places: np.ndarray
+    margin: np.ndarray,
+    fit: np.ndarray,
+    wrong: np.ndarray,
+    places: np.ndarray,
+    weight: np.ndarray,
 ) -> BaseErrors:
     """Base errors from reads whose sequence is known.
 
@@ -110,16 +121,19 @@ def fit_base_errors(
     margin : (n, T) log-odds of the base called against the other three.
     fit : (n,) log-odds of the sequence called against no read, per cycle.
     wrong : (n, t) whether the base is wrong, at the cycles `places` (t,) where that is known.
+    weight : (n,) of each read.
     """
     if not wrong.size:
         alone = Curve(np.array([0.0, 12.0]), np.array([0.75, 1e-3]))
         features = _features(alone, np.array([[-5.0, 20.0]]), np.zeros(1))
         error = alone(np.array([20.0, -5.0]))
         return BaseErrors(alone, np.array(SLOPES), Curve(np.sort(-features[0, :, 1]), error[::-1]))
-    alone = error_curve(margin[:, places].ravel(), wrong.ravel(), ratio=0.0)
+    known, of = wrong.ravel(), np.repeat(weight, wrong.shape[1])
+    alone = error_curve(margin[:, places].ravel(), known, ratio=0.0, weight=of)
     features = _features(alone, margin, fit)[:, places].reshape(-1, len(SLOPES))
-    slopes = _logistic(features, wrong.ravel())
-    return BaseErrors(alone, slopes, error_curve(-features @ slopes, wrong.ravel(), ratio=0.0))
+    slopes = _logistic(features, known, of)
+    together = error_curve(-features @ slopes, known, ratio=0.0, weight=of)
+    return BaseErrors(alone, slopes, together)
 
 
 def _features(alone: Curve, margin: np.ndarray, fit: np.ndarray) -> np.ndarray:
@@ -141,14 +155,14 @@ def _features(alone: Curve, margin: np.ndarray, fit: np.ndarray) -> np.ndarray:
     )
 
 
-def _logistic(features: np.ndarray, wrong: np.ndarray) -> np.ndarray:
-    """Logistic regression (4,) held to `SLOPES` (Newton's method)."""
+def _logistic(features: np.ndarray, wrong: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weighted logistic regression (4,) held to `SLOPES` (Newton's method)."""
     start = np.array(SLOPES)
     slopes, ridge = start.copy(), RIDGE * np.eye(len(start))
     for _ in range(NEWTON_STEPS):
         chance = 1 / (1 + np.exp(-np.clip(features @ slopes, -MOST_LOGIT, MOST_LOGIT)))
-        slope = features.T @ (wrong - chance) - ridge @ (slopes - start)
-        bend = (features * (chance * (1 - chance))[:, None]).T @ features + ridge
+        slope = features.T @ (weight * (wrong - chance)) - ridge @ (slopes - start)
+        bend = (features * (weight * chance * (1 - chance))[:, None]).T @ features + ridge
         slopes = slopes + np.linalg.solve(bend, slope)
     return slopes
 

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from lib.sbs.base_calling import confident_reads, spell
-from lib.sbs.calibration import BaseErrors, Curve, error_curve, fit_base_errors, phred
+from lib.sbs.base_quality import blended_bases, decoded_bases, fits, margins
+from lib.sbs.calibration import BaseErrors, Curve, error_curve, phred
 from lib.sbs.decoding import letters
 from lib.sbs.decoys import least_distance, make_decoys, q_values
 from lib.sbs.posterior import (
@@ -60,9 +61,6 @@ TRUSTED_SCORE = -5.0  # log-odds from which a read teaches the caller and speaks
 CONFIDENT_SHARE = 0.25  # of the reads in cells, the brightest, which the model is first learnt from
 LEAST_CONFIDENT = 500
 SCORE_BIN = 2.0  # of the histogram of scores in the decoding table
-QUALITY_BIN = 5.0  # of the reliability of bases, in phred
-LIKELY = 0.5  # least posterior of reads whose bases count as known
-MISTAKEN = 0.34  # share of these that may differ from the guide: the read is another's else
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ class PosteriorCaller:
     scores: np.ndarray
     is_decoy: np.ndarray
     errors: tuple[np.ndarray, np.ndarray]
-    reliability: list[tuple[float, int, float, float]]
+    reliability: list[tuple[float, float, float, float]]
     sources: SourceLaw
     sample: dict[str, int]
 
@@ -165,6 +163,12 @@ def fit_caller(
     score, q = q_values(decoded.score[won], is_decoy[won], codebook.ratio)
     error = error_curve(decoded.score[won], is_decoy[won], codebook.ratio)
     sure, known = _accepted(decoded, codebook, fdr), _best_index(decoded, codebook)
+    place = tuple(bases[name].to_numpy()[sure] for name in ("tile", "i", "j"))
+    least = decoded.score[sure].min(initial=np.inf)
+    guide = decoded.best[sure]
+    spots = decoded_bases(decoded, codebook, error).and_also(
+        blended_bases(model, codebook, weights, place, intensity[sure], guide, least, seed)
+    )
     caller = PosteriorCaller(
         sequencing=sequencing,
         library=library,
@@ -173,14 +177,14 @@ def fit_caller(
         weights=weights,
         q_curve=Curve(score, q),
         error=error,
-        base_errors=fit_base_errors(*_known_bases(decoded, codebook, error)),
+        base_errors=spots.errors(),
         fdr=fdr,
         second=None,
         second_weights=np.array([1.0, 0.0, 0.0]),
         scores=decoded.score[won].astype(np.float32),
         is_decoy=is_decoy[won],
         errors=standard_errors(model, intensity[sure], known[sure]),
-        reliability=_reliability(decoded, codebook, error),
+        reliability=spots.reliability(),
         sources=SourceLaw(),
         sample=bases.groupby("well", observed=True).size().to_dict(),
     )
@@ -360,56 +364,13 @@ def _best_index(decoded: Decoded, codebook: Codebook) -> np.ndarray:
     return index
 
 
-def _margin(decoded: Decoded) -> np.ndarray:
-    """Log-odds (n, T) of each base called without library against the other three."""
-    total = np.exp(decoded.free.gain.astype(np.float64)).sum(axis=2)
-    return -np.log(np.maximum(total - 1, 1e-30))
-
-
-def _fit(decoded: Decoded) -> np.ndarray:
-    """Log-odds (n,), per cycle, of the sequence called without library against no read."""
-    return decoded.evidence / max(decoded.free.index.shape[1], 1)
-
-
-def _known_bases(
-    decoded: Decoded, codebook: Codebook, error: Curve
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Margins, fits, mistakes and their cycles, where the guide is likely; see `fit_base_errors`.
-
-    Reads must be as bad as those that are judged by them: also those that are not accepted.
-    """
-    known = (decoded.best >= 0) & (decoded.best < len(codebook.codes))
-    known &= error(decoded.score) <= 1 - LIKELY
-    wrong = (decoded.free.index != _best_index(decoded, codebook))[:, codebook.places]
-    known &= wrong.sum(axis=1) <= MISTAKEN * wrong.shape[1]
-    return _margin(decoded)[known], _fit(decoded)[known], wrong[known], codebook.places
-
-
-def _reliability(
-    decoded: Decoded, codebook: Codebook, error: Curve
-) -> list[tuple[float, int, float, float]]:
-    """Claimed and observed errors of bases by quality, each half judged by the other's curve."""
-    margin, fit, wrong, places = _known_bases(decoded, codebook, error)
-    claimed = np.empty(wrong.shape)
-    for half in (0, 1):
-        own, other = slice(half, None, 2), slice(1 - half, None, 2)
-        errors = fit_base_errors(margin[other], fit[other], wrong[other], places)
-        claimed[own] = errors(margin[own], fit[own])[:, places]
-    bins = np.floor(phred(claimed) / QUALITY_BIN) * QUALITY_BIN
-    return [
-        (float(low), int(own.sum()), float(claimed[own].mean()), float(wrong[own].mean()))
-        for low in np.unique(bins)
-        for own in [bins == low]
-    ]
-
-
 def _base_shares(decoded: Decoded, base_errors: BaseErrors) -> np.ndarray:
     """Probability (n, T, B) of each base if the best barcode is wrong."""
     gain = np.exp(decoded.free.gain.astype(np.float64))
     called = np.eye(4)[decoded.free.index].astype(bool)
     others = np.where(called, 0, gain)
     others /= np.maximum(others.sum(axis=2, keepdims=True), 1e-300)
-    wrong = base_errors(_margin(decoded), _fit(decoded))[..., None]
+    wrong = base_errors(margins(decoded), fits(decoded))[..., None]
     free = np.where(called, 1 - wrong, wrong * others)
     return decoded.rivals + decoded.unknown[:, None, None] * free
 
@@ -631,8 +592,9 @@ def signal_table(caller: PosteriorCaller, place: dict[str, str]) -> pd.DataFrame
                 "score", None, kind, edge, count * (caller.codebook.ratio if kind == "decoy" else 1)
             )
     for low, count, claimed, observed in caller.reliability:
-        add("quality_claimed", None, count, low, claimed)
-        add("quality_observed", None, count, low, observed, np.sqrt(observed / max(count, 1)))
+        add("quality_claimed", None, round(count), low, claimed)
+        spread = np.sqrt(observed / max(count, 1))
+        add("quality_observed", None, round(count), low, observed, spread)
     table = pd.DataFrame(rows)
     for position, (key, value) in enumerate(place.items()):
         table.insert(position, key, value)

@@ -75,7 +75,7 @@ def blended(rng, count=6000, cycles=8):
 def test_bases_of_blended_reads_are_less_sure():
     rng = np.random.default_rng(2)
     margin, fit, wrong, double = blended(rng)
-    errors = fit_base_errors(margin, fit, wrong, np.arange(8))
+    errors = fit_base_errors(margin, fit, wrong, np.arange(8), np.ones(len(fit)))
     fresh = blended(rng)
     claimed = errors(fresh[0], fresh[1])
     for part in (double, ~double):
@@ -88,7 +88,9 @@ def test_bases_of_blended_reads_are_less_sure():
 def test_base_errors_fall_with_the_margin_whatever_little_is_known():
     few = np.zeros((0, 3))
     for margin, wrong in ((few, few > 0), (np.full((2, 3), 4.0), np.zeros((2, 3), bool))):
-        errors = fit_base_errors(margin, np.zeros(len(margin)), wrong, np.arange(3))
+        errors = fit_base_errors(
+            margin, np.zeros(len(margin)), wrong, np.arange(3), np.ones(len(margin))
+        )
         rising = np.linspace(-2, 12, 30)[:, None] * np.ones(3)
         error = errors(rising, np.zeros(30))
         assert ((error > 0) & (error < 1)).all() and (np.diff(error, axis=0) <= 1e-9).all()
@@ -98,6 +100,6 @@ def test_mistakes_are_learnt_at_the_cycles_where_the_base_is_known():
     rng = np.random.default_rng(6)
     margin, fit, wrong, _ = blended(rng)
     places = np.array([0, 2, 3, 7])
-    errors = fit_base_errors(margin, fit, wrong[:, places], places)
+    errors = fit_base_errors(margin, fit, wrong[:, places], places, np.ones(len(fit)))
     claimed = errors(margin, fit)[:, [1, 4, 5, 6]]
     assert claimed.mean() == pytest.approx(wrong[:, [1, 4, 5, 6]].mean(), rel=0.1)
