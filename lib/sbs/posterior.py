@@ -24,6 +24,7 @@ from lib.sbs.signal_model import (
 NEAR = 16  # candidates per read that are weighed
 EXHAUSTIVE = 6000  # barcodes up to which all are ranked
 UNSURE = 8  # places at which the second-best base is tried in all combinations
+MOST_NONE = 5.0  # by which no read may be likelier than the likeliest sequence, natural logarithm
 FLIPS = 2  # bases that are replaced anywhere by any other
 ROUNDS = 20
 START = (0.8, 0.1, 0.1)
@@ -136,6 +137,8 @@ def weigh(
     # Sum over all sequences, as if replacements of bases added up.
     other = free.log_likelihood + _log_sum(gain, axis=2).sum(axis=1) - len(places) * np.log(4)
     none = generic_likelihood(model, intensity, free.amplitude)
+    # Faint reads scatter more than the law of all reads says: that must not speak against them.
+    none = np.minimum(none, free.log_likelihood + MOST_NONE)
     return free, Terms(rows, code, pair, other, none)
 
 

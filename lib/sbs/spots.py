@@ -5,7 +5,7 @@ out in the standard deviation over cycles, where cells, debris and background,
 which shine alike in every cycle, do not (Feldman et al. 2019).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -16,7 +16,7 @@ from lib.shared.illumination import correct
 # Standard deviations above the median of the score that a peak must reach under
 # "auto". Clear of the noise of some 10^6 pixels and of the brighter noise inside
 # cells; weaker reads are too noisy to be decoded anyway.
-AUTO_DEVIATIONS = 6.0
+AUTO_DEVIATIONS = 5.0
 
 # The score of a pixel of mere noise is about this; an image without any noise has less.
 LEAST_AUTO = 0.5
@@ -32,7 +32,7 @@ class Spots:
 
     i, j : (n,) float32, row and column in px.
     peak : (n,) float32, height of the score in units of the noise.
-    intensity : (n, T, C) float32, filtered intensities of the base channels.
+    intensity : (n, T, C) float32, intensities of the base channels.
     score : (Y, X) float32, mean over channels of the standard deviation over cycles.
     peaks : (Y, X) float32, `score` where there is a peak, else 0.
     threshold : the least `peak`.
@@ -54,6 +54,7 @@ def find_spots(
     window: int = 3,
     border: int = 5,
     area: tuple[slice, slice] = (slice(None), slice(None)),
+    light: Callable[[int, int], np.ndarray] | None = None,
 ) -> Spots:
     """Find and measure the reads of a tile.
 
@@ -66,6 +67,8 @@ def find_spots(
     window : px, side of the square in which a peak is the largest value.
     border : px at the edges of the tile in which no read is taken.
     area : rows and columns that all cycles cover; reads outside are not taken.
+    light : the (Y, X) plane that intensities of cycle t and channel c are read from, by
+        default `filtered`; the largest value within a pixel counts.
     """
     score = spot_score(filtered, noise)
     limit = background_limit(score[area]) if threshold == "auto" else float(threshold)
@@ -80,7 +83,8 @@ def find_spots(
     shift_i, shift_j = subpixel(score, rows, columns)
     intensity = np.empty((len(rows), *filtered.shape[:2]), np.float32)
     for t, c in np.ndindex(filtered.shape[:2]):
-        intensity[:, t, c] = _max_plane(filtered[t, c])[rows, columns]
+        plane = filtered[t, c] if light is None else light(t, c)
+        intensity[:, t, c] = _max_plane(plane)[rows, columns]
     return Spots(
         (rows + shift_i).astype(np.float32),
         (columns + shift_j).astype(np.float32),

@@ -394,6 +394,16 @@ def _check_dapi(config: dict) -> Iterator[str]:
         )
 
 
+def _check_spot_measure(config: dict) -> Iterator[str]:
+    sbs = config["sbs"]
+    if sbs["spot_measure"] == "auto" and sbs["call_reads_method"] != "posterior":
+        yield (
+            "config key sbs.spot_measure is auto, which counts the reads that the posterior caller "
+            f"decodes, but sbs.call_reads_method is {sbs['call_reads_method']}: set it to "
+            "posterior, or name a measure."
+        )
+
+
 def _check_cycles(config: dict) -> Iterator[str]:
     sbs = config["sbs"]
     for cycle in sorted(set(sbs["skip_cycles"]) & set(sbs["failed_cycles"])):
@@ -568,6 +578,7 @@ _CHECKS: list[tuple[str, Callable[[dict], Iterator[str]]]] = [
     ("phenotype omero", _check_secondary),
     ("sbs", _check_encoding),
     ("sbs", _check_dapi),
+    ("sbs", _check_spot_measure),
     ("sbs", _check_cycles),
     ("sbs", _check_positions),
     ("omero", _check_omero),

@@ -38,6 +38,7 @@ SBS = {
     "compute_standard_deviation": [f"sbs/images/{TILE}__standard_deviation.tiff"],
     "find_peaks": [f"sbs/images/{TILE}__peaks.tiff"],
     "max_filter": [f"sbs/images/{TILE}__max_filtered.tiff"],
+    "choose_spot_measure": [f"sbs/tsvs/{PLATE}__spot_measure.tsv"],
     "detect_spots": [f"sbs/parquets/{TILE}__bases.parquet"],
     "call_reads": [f"sbs/parquets/{WELL}__reads.parquet", f"sbs/tsvs/{WELL}__decoding.tsv"],
     "call_cells": [f"sbs/parquets/{WELL}__cells.parquet", f"sbs/parquets/{WELL}__sbs_info.parquet"],

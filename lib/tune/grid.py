@@ -15,7 +15,7 @@ from lib.shared.errors import InputError
 
 SCHEMA = Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml"
 MOST_SETTINGS = 16  # columns of one figure that can still be read
-SPOT_KEYS = ("spot_threshold", "spot_sigma_px", "spot_window_px", "border_px")
+SPOT_KEYS = ("spot_threshold", "spot_sigma_px", "spot_window_px", "spot_measure", "border_px")
 
 Grid = dict[str, list[Any]]
 

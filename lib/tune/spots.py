@@ -14,6 +14,7 @@ from lib.sbs.alignment import common_area
 from lib.sbs.base_calling import call_bases, confident_reads, spell
 from lib.sbs.decoding import match_barcodes
 from lib.sbs.reads import Sequencing, part
+from lib.sbs.spot_light import light_of
 from lib.sbs.spots import Spots, find_spots, log_filter
 from lib.shared.chemistry import one_channel_each
 from lib.shared.errors import InputError
@@ -98,7 +99,8 @@ def compare(
         for setting in group:
             sbs = setting.config["sbs"]
             chosen = sbs["spot_threshold"], sbs["spot_window_px"], sbs["border_px"]
-            spots = find_spots(filtered, noise, *chosen, area)
+            light = light_of(stack[:, indices], field, sbs["spot_measure"], sigma)
+            spots = find_spots(filtered, noise, *chosen, area, light)
             row, on_codebook = _counts(spots, cells, codebook)
             row |= {f"noise_{base}": noise[c] for c, base in enumerate(bases)}
             window = centre_crop(stack.shape[-2:], crop)

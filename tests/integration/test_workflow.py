@@ -19,7 +19,7 @@ OPTIONAL = {
     "max_filter",
 }
 PREPROCESS_STAGES = ["convert_sbs", "raw_metadata_sbs", "calculate_ic_sbs", "extract_metadata_sbs"]
-SBS_STAGES = [stage for stage in layout.SBS if stage not in OPTIONAL]
+SBS_STAGES = [stage for stage in layout.SBS if stage not in {*OPTIONAL, "choose_spot_measure"}]
 WELLS = [f"1 {well}" for well in TINY.wells]
 TILES = [f"{well} {tile}" for well in WELLS for tile in range(TINY.tiles)]
 
@@ -265,6 +265,29 @@ def test_more_checkpoints_run_only_what_makes_them(copy):
         "find_peaks": ImageInfo("YX", size, float32, pixel, None),
     }
     check_spot_images(copy, place, {s: read_image(copy.results / p) for s, p in made.items()})
+
+
+def test_what_light_is_read_from_is_chosen_on_a_sample(copy, finished):
+    copy.configure(sbs={"spot_measure": "auto"})
+    again = of(["detect_spots"], TILES) | of(["call_reads", "call_cells"], WELLS)
+    assert copy.plan(*DATA) == again | of(["choose_spot_measure"], ["1"])
+    copy.run(*DATA)
+
+    table = read_table(copy.results / layout.SBS["choose_spot_measure"][0].format(plate="1"))
+    assert list(table.columns) == ["plate", "measure", "spots", "reads", "places", "chosen"]
+    assert table["measure"].tolist() == ["log", "tophat", "matched"]
+    assert (table["spots"] == table["spots"][0]).all() and (
+        table["reads"] > 0.5 * table["spots"]
+    ).all()
+    assert table["chosen"].tolist() == [1, 0, 0]
+    # It is what was measured before.
+    kept = [path for rule in ("detect_spots", "call_reads") for path in made_by(rule, TILES[0])]
+    assert all((copy.results / p).read_bytes() == (finished.results / p).read_bytes() for p in kept)
+    copy.configure(sbs={"spot_measure": "tophat"})
+    assert copy.plan(*DATA) == again
+    copy.run(f"results/{made_by('detect_spots', TILES[0])[0]}")
+    new, old = (read_table(s.results / kept[0]) for s in (copy, finished))
+    assert new["i"].equals(old["i"]) and not new["G_1"].equals(old["G_1"])
 
 
 def check_spot_images(screen: Screen, place: str, images: dict[str, np.ndarray]) -> None:

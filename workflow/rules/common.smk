@@ -115,6 +115,24 @@ def of_tiles_of_plate(template, module):
     ]
 
 
+def sample_tiles_of(module, plate, most=4):
+    """Wells and tiles of a sample of a plate's tiles, spread evenly over them."""
+    tiles = [
+        (well, tile)
+        for well in SAMPLES[module].wells(plate)
+        for tile in SAMPLES[module].tiles(plate, well)
+    ]
+    return tiles[len(tiles) // (2 * most) :: -(-len(tiles) // most)]
+
+
+def of_sample_tiles(template, module):
+    """Input function: the files of `template` for a sample of a plate's tiles."""
+    return lambda wildcards: [
+        template.format(plate=wildcards.plate, well=well, tile=tile)
+        for well, tile in sample_tiles_of(module, wildcards.plate)
+    ]
+
+
 def of_wells(template, module):
     """Input function: the files of `template` for all wells of a plate."""
     return lambda wildcards: [

@@ -89,6 +89,8 @@ if SAMPLES["sbs"]:
         ic_field=ic_field_sbs(),
         cells=SBS_OUTPUTS["segment_sbs"][1],
     )
+    if SPOT_MEASURE_CHOSEN:
+        DETECT_SPOTS_INPUT["measure"] = SBS_OUTPUTS["choose_spot_measure"][0]
     DETECT_SPOTS_SETTINGS = settings(
         "sbs",
         "channel_names",
@@ -97,8 +99,39 @@ if SAMPLES["sbs"]:
         "spot_sigma_px",
         "spot_window_px",
         "spot_threshold",
+        "spot_measure",
         "border_px",
     )
+    if SPOT_MEASURE_CHOSEN:
+
+        rule choose_spot_measure:
+            input:
+                aligned=of_sample_tiles(SBS_OUTPUTS["align_sbs"][0], "sbs"),
+                alignment=of_sample_tiles(SBS_OUTPUTS["align_sbs"][1], "sbs"),
+                cells=of_sample_tiles(SBS_OUTPUTS["segment_sbs"][1], "sbs"),
+                ic_field=(
+                    of_sample_tiles(ic_field_sbs()[0], "sbs") if ic_field_sbs() else []
+                ),
+                library=config["sbs"]["barcode_library_fp"],
+            output:
+                SBS_OUTPUTS_MAPPED["choose_spot_measure"][0],
+            log:
+                ROOT / "logs/choose_spot_measure/P-{plate}.log",
+            benchmark:
+                ROOT / "benchmarks/choose_spot_measure/P-{plate}.tsv"
+            conda:
+                ENVIRONMENT
+            resources:
+                mem_mb=lambda wildcards, attempt: 3000 * attempt,
+                runtime=30,
+            params:
+                sequencing=SEQUENCED,
+                places=lambda wildcards: sample_tiles_of("sbs", wildcards.plate),
+                settings=DETECT_SPOTS_SETTINGS
+                | settings("sbs", "fdr")
+                | settings("all", "seed"),
+            script:
+                "../scripts/sbs/choose_spot_measure.py"
 
     rule detect_spots:
         input:

@@ -9,6 +9,9 @@ SBS_OPTIONAL = [
 SBS_WANTED = [
     stage for stage in SBS_OPTIONAL if "sbs" in config and stage in named("sbs")
 ]
+SPOT_MEASURE_CHOSEN = "sbs" in config and config["sbs"]["spot_measure"] == "auto"
+if not SPOT_MEASURE_CHOSEN:
+    del SBS_OUTPUTS["choose_spot_measure"]
 SBS_OUTPUT_MAPPINGS = {}
 SBS_OUTPUTS_MAPPED = mapped(SBS_OUTPUTS, SBS_OUTPUT_MAPPINGS)
 
