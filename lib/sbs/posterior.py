@@ -111,7 +111,8 @@ class Terms:
     """Log-likelihoods of all that a read may be; pairs are sorted by read.
 
     rows, code, pair : (m,) read, barcode and log-likelihood of each candidate.
-    other : (n,) mean over all sequences. none : (n,) of a spot without a sequence.
+    other : (n,) mean over all sequences. none : (n,) of a spot without a sequence, as far as it
+        counts. evidence : (n,) of the sequence called without library against no read, all of it.
     """
 
     rows: np.ndarray
@@ -119,6 +120,7 @@ class Terms:
     pair: np.ndarray
     other: np.ndarray
     none: np.ndarray
+    evidence: np.ndarray
 
 
 def weigh(
@@ -137,9 +139,10 @@ def weigh(
     # Sum over all sequences, as if replacements of bases added up.
     other = free.log_likelihood + _log_sum(gain, axis=2).sum(axis=1) - len(places) * np.log(4)
     none = generic_likelihood(model, intensity, free.amplitude)
+    evidence = free.log_likelihood - none
     # Faint reads scatter more than the law of all reads says: that must not speak against them.
     none = np.minimum(none, free.log_likelihood + MOST_NONE)
-    return free, Terms(rows, code, pair, other, none)
+    return free, Terms(rows, code, pair, other, none, evidence)
 
 
 def candidates(
@@ -258,8 +261,7 @@ def decode(free: FreeCalls, terms: Terms, codebook: Codebook, weights: Weights) 
         flat = rows[rest] * 4 + index[:, t]
         rivals[:, t] = np.bincount(flat, weight, minlength=4 * count).reshape(count, 4)
     unknown = np.exp(np.logaddexp(other, none) - against)
-    evidence = free.log_likelihood - terms.none
-    return Decoded(best, top - against, rivals, unknown, evidence, free)
+    return Decoded(best, top - against, rivals, unknown, terms.evidence, free)
 
 
 def sum_by_read(rows: np.ndarray, value: np.ndarray, count: int) -> np.ndarray:

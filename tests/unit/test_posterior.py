@@ -42,6 +42,7 @@ def test_two_guides_by_hand():
         pair=np.log([8.0, 2.0]),
         other=np.log([1.0]),
         none=np.log([0.5]),
+        evidence=np.zeros(1),
     )
     decoded = decode(free_calls([[0, 1]]), terms, book, Weights(0.5, 0.3, 0.2))
     # Guides share the 0.5: 0.25 * 8 = 2 against 0.25 * 2 + 0.3 * 1 + 0.2 * 0.5 = 0.9.
@@ -68,7 +69,9 @@ def test_weights_are_the_shares_of_the_spots():
     pair = np.where(rows < 70, 0.0, -50.0)
     other = np.where((rows >= 70) & (rows < 90), 0.0, -50.0)
     none = np.where(rows >= 90, 0.0, -50.0)
-    weights, abundant = estimate_weights(Terms(rows, np.zeros(100, int), pair, other, none), book)
+    weights, abundant = estimate_weights(
+        Terms(rows, np.zeros(100, int), pair, other, none, -none), book
+    )
     assert [weights.library, weights.other, weights.none] == pytest.approx(
         [71 / 103, 21 / 103, 11 / 103], abs=1e-6
     )
@@ -77,7 +80,7 @@ def test_weights_are_the_shares_of_the_spots():
 
 def test_reads_without_candidates_are_no_guides():
     nothing = np.zeros(0, int)
-    terms = Terms(nothing, nothing, np.zeros(0), np.zeros(3), np.zeros(3))
+    terms = Terms(nothing, nothing, np.zeros(0), np.zeros(3), np.zeros(3), np.zeros(3))
     decoded = decode(free_calls([[0, 1]] * 3), terms, codebook([[0, 1]]), Weights())
     assert decoded.best.tolist() == [-1] * 3
     assert (decoded.score == -np.inf).all()
