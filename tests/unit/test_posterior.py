@@ -157,3 +157,12 @@ def test_a_failed_cycle_is_marginalised(measured):
     part = replace(book, codes=codes[:, places], decoys=codes[:0, places], places=places)
     decoded = decode(*weigh(left_out, part, spoilt), part, Weights())
     assert (codes[decoded.best] == sequences).all(axis=1)[in_library].mean() > 0.95
+
+
+def test_variety_of_a_codebook():
+    book = codebook([[0, 1], [2, 3], [1, 1], [3, 0]])
+    assert book.variety() == pytest.approx(4)
+    # Shares of 1/2, 1/4, 1/8, 1/8: entropy 1.75 bits.
+    shares = np.array([2.0, 1.0, 0.5, 0.5])
+    assert replace(book, prior=shares).variety() == pytest.approx(2**1.75)
+    assert codebook(np.zeros((0, 2), int)).variety() == 0
