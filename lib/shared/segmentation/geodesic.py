@@ -26,40 +26,33 @@ def divide(cost: np.ndarray, seeds: np.ndarray, mask: np.ndarray) -> np.ndarray:
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import dijkstra
 
-    names, seed = np.unique(seeds[seeds > 0], return_inverse=True)
-    labels = np.zeros(seeds.shape, np.int32)
-    if not len(names):
-        return labels
-    # Nodes: the seeds, then the pixels between them.
-    between = mask & (seeds == 0)
+    is_seed = seeds > 0
+    within = mask | is_seed
+    count = int(np.count_nonzero(within))
     node = np.full(seeds.shape, -1, np.int32)
-    node[seeds > 0] = seed
-    count = len(names) + int(np.count_nonzero(between))
-    node[between] = np.arange(len(names), count, dtype=np.int32)
+    node[within] = np.arange(count, dtype=np.int32)
     height, width = seeds.shape
     edges = []
     for dy, dx in STEPS:
         here = np.s_[: height - dy, max(0, -dx) : width - max(dx, 0)]
         there = np.s_[dy:, max(0, dx) : width + min(dx, 0)]
-        joined = (node[here] >= 0) & (node[there] >= 0) & (node[here] != node[there])
+        joined = within[here] & within[there] & ~(is_seed[here] & is_seed[there])
         length = np.hypot(dy, dx) / 2 * (cost[here] + cost[there])
         edges.append((node[here][joined], node[there][joined], length[joined]))
     start, end, length = (np.concatenate(part) for part in zip(*edges, strict=True))
-    # Of several ways between a seed and a pixel, or two seeds, the cheapest counts.
-    start, end = np.minimum(start, end), np.maximum(start, end)
-    order = np.lexsort((length, end, start))
-    start, end, length = start[order], end[order], length[order]
-    first = np.ones(len(start), bool)
-    first[1:] = (start[1:] != start[:-1]) | (end[1:] != end[:-1])
-    graph = coo_matrix((length[first], (start[first], end[first])), shape=(count, count)).tocsr()
-    source = dijkstra(
-        graph,
-        directed=False,
-        indices=np.arange(len(names)),
-        min_only=True,
-        return_predecessors=True,
-    )[2]
-    reached = np.where(source >= 0, names[np.maximum(source, 0)], 0)
-    some = node >= 0
-    labels[some] = reached[node[some]]
+    graph = coo_matrix((length, (start, end)), shape=(count, count)).tocsr()
+    labels = np.zeros(seeds.shape, np.int32)
+    labels[is_seed] = seeds[is_seed]
+    # Only seeds that meet other pixels lead anywhere.
+    leads = np.zeros(count, bool)
+    leads[start] = leads[end] = True
+    edge = np.flatnonzero(leads & is_seed[within])
+    if len(edge):
+        source = dijkstra(
+            graph, directed=False, indices=edge, min_only=True, return_predecessors=True
+        )[2]
+        flat = labels[within]
+        reached = source >= 0
+        flat[reached] = flat[source[reached]]
+        labels[within] = flat
     return labels
