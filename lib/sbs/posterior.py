@@ -24,8 +24,6 @@ from lib.sbs.signal_model import (
 NEAR = 16  # candidates per read that are weighed
 EXHAUSTIVE = 6000  # barcodes up to which all are ranked
 UNSURE = 8  # places at which the second-best base is tried in all combinations
-MOST_NONE = 5.0  # by which no read may be likelier than the likeliest sequence, natural logarithm
-MANY_GUIDES = 50.0  # as many even ones, from which this limit holds
 FLIPS = 2  # bases that are replaced anywhere by any other
 ROUNDS = 20
 START = (0.8, 0.1, 0.1)
@@ -64,11 +62,6 @@ class Codebook:
         count = len(self.codes) + len(self.decoys)
         prior = np.ones(count) if self.prior is None else self.prior
         return np.log(prior / max(len(self.codes), 1))
-
-    def variety(self) -> float:
-        """As many guides of even shares would be as diverse: the exponential of the entropy."""
-        share = np.exp(self.log_prior()[: len(self.codes)])
-        return float(np.exp(-(share * np.log(share)).sum())) if len(share) else 0.0
 
     def with_abundance(self, counts: np.ndarray, seed: int = 0) -> "Codebook":
         """The codebook with priors after the (K,) expected reads of each guide.
@@ -117,8 +110,7 @@ class Terms:
     """Log-likelihoods of all that a read may be; pairs are sorted by read.
 
     rows, code, pair : (m,) read, barcode and log-likelihood of each candidate.
-    other : (n,) mean over all sequences. none : (n,) of a spot without a sequence, as far as it
-        counts. evidence : (n,) of the sequence called without library against no read, all of it.
+    other : (n,) mean over all sequences. none : (n,) of a spot without a sequence.
     """
 
     rows: np.ndarray
@@ -126,7 +118,6 @@ class Terms:
     pair: np.ndarray
     other: np.ndarray
     none: np.ndarray
-    evidence: np.ndarray
 
 
 def weigh(
@@ -145,12 +136,7 @@ def weigh(
     # Sum over all sequences, as if replacements of bases added up.
     other = free.log_likelihood + _log_sum(gain, axis=2).sum(axis=1) - len(places) * np.log(4)
     none = generic_likelihood(model, intensity, free.amplitude)
-    evidence = free.log_likelihood - none
-    # Faint reads scatter more than the law of all reads says: that must not speak against them,
-    # where what is no read seldom looks like a guide.
-    if codebook.variety() >= MANY_GUIDES:
-        none = np.minimum(none, free.log_likelihood + MOST_NONE)
-    return free, Terms(rows, code, pair, other, none, evidence)
+    return free, Terms(rows, code, pair, other, none)
 
 
 def candidates(
@@ -269,7 +255,8 @@ def decode(free: FreeCalls, terms: Terms, codebook: Codebook, weights: Weights) 
         flat = rows[rest] * 4 + index[:, t]
         rivals[:, t] = np.bincount(flat, weight, minlength=4 * count).reshape(count, 4)
     unknown = np.exp(np.logaddexp(other, none) - against)
-    return Decoded(best, top - against, rivals, unknown, terms.evidence, free)
+    evidence = free.log_likelihood - terms.none
+    return Decoded(best, top - against, rivals, unknown, evidence, free)
 
 
 def sum_by_read(rows: np.ndarray, value: np.ndarray, count: int) -> np.ndarray:

@@ -11,7 +11,8 @@ and spill the density at a distance d outside of the drawn border relative to th
 ratio of likelihoods that c carries g or not is that of a Poisson process over the reads in
 and near c, with the densities of other cells as they are expected. Borders are drawn wrong for
 several reads at once: what leaks is multiplied by a gamma-distributed factor of mean 1, one for
-all reads near c. Both are integrated out numerically. Ratios (`cell_evidence` makes probabilities
+all reads near c, and now and then a neighbour's border lies much further out than it is drawn.
+All are integrated out numerically. Ratios (`cell_evidence` makes probabilities
 of them) and expected densities are found by turns.
 """
 
@@ -30,6 +31,10 @@ START = (0.3, 3.0)  # spill just outside, and px over which it falls to a third
 DISTANCES = np.arange(1.0, 41.0)
 CLUMPED = 1.0  # shape of the gamma law of leaking: exponential
 LEAKS = 8  # steps of the integral over it
+# Probability that borders are as drawn, or lie further out by a share of the greatest distance at
+# which cells are near; and steps of the integral over leaking there.
+BORDERS = ((0.0, 0.9), (0.35, 0.07), (0.7, 0.03))
+MOVED_LEAKS = 3
 LEVELS = 12  # of that over the reads of a cell
 TELLING = 0.1  # share of a guide up to which it tells spill: neighbours seldom both carry it
 TINY = 1e-12
@@ -120,7 +125,8 @@ def find_sources(candidates: Candidates, law: SourceLaw) -> Sources:
     one = candidates
     count, size = len(one.weight), len(one.cell)
     inside = one.distance == 0
-    spill = np.where(inside, 1.0, law.spill(one.distance))
+    spills = _spills(one, law)
+    spill = spills[0]
     stray = law.stray * one.share[one.group]
     weight = one.weight[one.read]
     expected = np.bincount(one.group, weight * inside, minlength=size)
@@ -130,10 +136,11 @@ def find_sources(candidates: Candidates, law: SourceLaw) -> Sources:
         return np.bincount(one.read, values, minlength=count)[one.read]
 
     for _ in range(ROUNDS):
-        density = expected[one.group] * spill
-        settled, leaked = (by_read(density * own) - density * own for own in (inside, ~inside))
-        settled, leaked = np.maximum(settled, 0) + stray, np.maximum(leaked, 0)
-        evidence, reads = _evidence(one, spill, settled, leaked, weight, law.cells)
+        settled, *leaked = (
+            np.maximum(by_read(density) - density, 0)
+            for density in (expected[one.group] * part for part in (inside, *spills * ~inside))
+        )
+        evidence, reads = _evidence(one, spill, settled + stray, leaked, weight, law.cells)
         support = np.zeros(size)
         found = weigh_cells(Groups(one.cell, one.share, support, evidence), law.cells)
         expected = (expected + found.carried * reads) / 2
@@ -145,18 +152,30 @@ def find_sources(candidates: Candidates, law: SourceLaw) -> Sources:
     return Sources(density / total, evidence, strays)
 
 
+def _spills(candidates: Candidates, law: SourceLaw) -> np.ndarray:
+    """Density (b, m) at the reads relative to that inside of the cell, for each of BORDERS.
+
+    Of guides that neighbours often both carry nothing can be told: their borders stay.
+    """
+    distance = candidates.distance
+    rare = candidates.share[candidates.group] <= TELLING
+    moved = np.array([share for share, _ in BORDERS]) * distance.max(initial=0)
+    away = distance - moved[:, None] * rare
+    return np.where(away <= 0, 1.0, law.spill(away))
+
+
 def _evidence(
     candidates: Candidates,
     spill: np.ndarray,
     settled: np.ndarray,
-    leaked: np.ndarray,
+    leaked: list[np.ndarray],
     weight: np.ndarray,
     law: CellLaw,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log-ratio of likelihoods (g,), and the reads (g,) of the cell if it carries the guide.
 
-    `settled` and `leaked` (m,) are the densities expected from other cells: those in which the
-    read lies, and those that it would have leaked from.
+    `settled` (m,) and `leaked` (m,), one for each of BORDERS, are the densities expected from
+    other cells: those in which the read lies, and those that it would have leaked from.
     """
     from scipy.special import gammaincinv, logsumexp
 
@@ -166,15 +185,22 @@ def _evidence(
 
     size = len(candidates.cell)
 
-    def log_density(own: float, leak: float) -> np.ndarray:
-        log = np.log(settled + leak * leaked + own * spill + TINY)
-        return np.bincount(candidates.group, weight * log, minlength=size)
+    from_others, chances = [], []
+    for (_, chance), density in zip(BORDERS, leaked, strict=True):
+        steps = MOVED_LEAKS if from_others else LEAKS
+        from_others += [settled + leak * density + TINY for leak in levels(CLUMPED, 1.0, steps)]
+        chances += [np.log(chance / steps)] * steps
 
-    reads, leaks = levels(law.size, law.mean, LEVELS), levels(CLUMPED, 1.0, LEAKS)
-    foreign = logsumexp([log_density(0.0, leak) for leak in leaks], axis=0)
-    carried = np.stack(
-        [logsumexp([log_density(own, leak) for leak in leaks], axis=0) - own for own in reads]
-    )
+    def log_density(own: float) -> np.ndarray:
+        logs = [
+            np.bincount(candidates.group, weight * np.log(others + own * spill), minlength=size)
+            for others in from_others
+        ]
+        return logsumexp(np.stack(logs) + np.array(chances)[:, None], axis=0)
+
+    reads = levels(law.size, law.mean, LEVELS)
+    foreign = log_density(0.0)
+    carried = np.stack([log_density(own) - own for own in reads])
     total = logsumexp(carried, axis=0)
     mean = np.exp(carried - total).T @ reads
     return total - np.log(LEVELS) - foreign, mean

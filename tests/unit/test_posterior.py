@@ -42,7 +42,6 @@ def test_two_guides_by_hand():
         pair=np.log([8.0, 2.0]),
         other=np.log([1.0]),
         none=np.log([0.5]),
-        evidence=np.zeros(1),
     )
     decoded = decode(free_calls([[0, 1]]), terms, book, Weights(0.5, 0.3, 0.2))
     # Guides share the 0.5: 0.25 * 8 = 2 against 0.25 * 2 + 0.3 * 1 + 0.2 * 0.5 = 0.9.
@@ -69,9 +68,7 @@ def test_weights_are_the_shares_of_the_spots():
     pair = np.where(rows < 70, 0.0, -50.0)
     other = np.where((rows >= 70) & (rows < 90), 0.0, -50.0)
     none = np.where(rows >= 90, 0.0, -50.0)
-    weights, abundant = estimate_weights(
-        Terms(rows, np.zeros(100, int), pair, other, none, -none), book
-    )
+    weights, abundant = estimate_weights(Terms(rows, np.zeros(100, int), pair, other, none), book)
     assert [weights.library, weights.other, weights.none] == pytest.approx(
         [71 / 103, 21 / 103, 11 / 103], abs=1e-6
     )
@@ -80,7 +77,7 @@ def test_weights_are_the_shares_of_the_spots():
 
 def test_reads_without_candidates_are_no_guides():
     nothing = np.zeros(0, int)
-    terms = Terms(nothing, nothing, np.zeros(0), np.zeros(3), np.zeros(3), np.zeros(3))
+    terms = Terms(nothing, nothing, np.zeros(0), np.zeros(3), np.zeros(3))
     decoded = decode(free_calls([[0, 1]] * 3), terms, codebook([[0, 1]]), Weights())
     assert decoded.best.tolist() == [-1] * 3
     assert (decoded.score == -np.inf).all()
@@ -157,12 +154,3 @@ def test_a_failed_cycle_is_marginalised(measured):
     part = replace(book, codes=codes[:, places], decoys=codes[:0, places], places=places)
     decoded = decode(*weigh(left_out, part, spoilt), part, Weights())
     assert (codes[decoded.best] == sequences).all(axis=1)[in_library].mean() > 0.95
-
-
-def test_variety_of_a_codebook():
-    book = codebook([[0, 1], [2, 3], [1, 1], [3, 0]])
-    assert book.variety() == pytest.approx(4)
-    # Shares of 1/2, 1/4, 1/8, 1/8: entropy 1.75 bits.
-    shares = np.array([2.0, 1.0, 0.5, 0.5])
-    assert replace(book, prior=shares).variety() == pytest.approx(2**1.75)
-    assert codebook(np.zeros((0, 2), int)).variety() == 0

@@ -26,10 +26,10 @@ WORKING_DIAMETER_PX = 20.0
 # Part of an object's own brightness at which its outline runs.
 OUTLINE_LEVEL = 0.45
 # Part of the brightness beside the nucleus at which a cell ends, and its reach in diameters.
-CELL_LEVEL, REACH = 0.2, 2.0
+CELL_LEVEL, REACH = 0.25, 2.0
 # What makes a way dear on which cells are divided, per typical brightness (its square root): a
 # step of it over a diameter, and what a pixel is darker than its surroundings.
-SLOPE_COST, VALLEY_COST = 1.2, 35.0
+SLOPE_COST, VALLEY_COST = 2.4, 80.0
 # Across its outline, from one rim of this width (in diameters) to the other, a nucleus
 # falls by this part of its own brightness: shading has no edge.
 EDGE_WIDTH, LEAST_DROP = 0.2, 0.3
@@ -118,7 +118,7 @@ def grow_cells(
     """Cells: the cytoplasm divided among the nuclei, numbered as they are, (Y, X) int32.
 
     A cell ends at `distance` (px; by default two diameters of a nucleus) from its nucleus,
-    or where the cytoplasm falls to a fifth of what it is beside the nucleus. A pixel goes to the
+    or where the cytoplasm falls to a quarter of what it is beside the nucleus. A pixel goes to the
     nucleus from which the cheapest way leads there: pixels that are darker than their
     surroundings, and steps of brightness, make a way dear. A cell always holds its nucleus.
     """
