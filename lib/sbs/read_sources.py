@@ -35,6 +35,7 @@ LEAKS = 8  # steps of the integral over it
 # which cells are near; and steps of the integral over leaking there.
 BORDERS = ((0.0, 0.9), (0.35, 0.07), (0.7, 0.03))
 MOVED_LEAKS = 3
+RARE = 0.02  # share of a guide up to which that is considered
 LEVELS = 12  # of that over the reads of a cell
 TELLING = 0.1  # share of a guide up to which it tells spill: neighbours seldom both carry it
 TINY = 1e-12
@@ -155,10 +156,10 @@ def find_sources(candidates: Candidates, law: SourceLaw) -> Sources:
 def _spills(candidates: Candidates, law: SourceLaw) -> np.ndarray:
     """Density (b, m) at the reads relative to that inside of the cell, for each of BORDERS.
 
-    Of guides that neighbours often both carry nothing can be told: their borders stay.
+    For guides that neighbours often both carry borders stay: cells would lose their own reads.
     """
     distance = candidates.distance
-    rare = candidates.share[candidates.group] <= TELLING
+    rare = candidates.share[candidates.group] <= RARE
     moved = np.array([share for share, _ in BORDERS]) * distance.max(initial=0)
     away = distance - moved[:, None] * rare
     return np.where(away <= 0, 1.0, law.spill(away))
