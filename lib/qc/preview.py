@@ -287,7 +287,7 @@ def _quality(panel: Axes, reads: pd.DataFrame) -> None:
     x, style = quality["cycle"], {"color": ACCENT, "ms": 3.5, "lw": 1.8}
     if "posterior" in reads:  # in phred
         panel.plot(x, quality["overall"], "o-", **style)
-        panel.set_ylim(0, None)
+        panel.set_ylim(0, 1.1 * max(quality["overall"].max(), 1.0))
         panel.set_ylabel("phred")
     else:
         panel.fill_between(x, quality["q25"], quality["q75"], color=ACCENT, alpha=0.25, lw=0)
