@@ -14,8 +14,8 @@ import numpy as np
 from lib.shared.illumination import correct
 
 # Standard deviations above the median of the score that a peak must reach under
-# "auto". Clear of the noise of some 10^6 pixels and of the brighter noise inside
-# cells; weaker reads are too noisy to be decoded anyway.
+# "auto". Clear of most of the noise of 10^6 pixels and of the brighter noise inside cells, of
+# which decoding leaves little; of weaker reads few would be decoded.
 AUTO_DEVIATIONS = 5.0
 
 # The score of a pixel of mere noise is about this; an image without any noise has less.

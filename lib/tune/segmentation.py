@@ -96,8 +96,8 @@ def default_grid(typical: float, section: Mapping[str, Any]) -> Grid:
     """
     typical = section["nucleus_diameter_px"] or typical
     learned = section["method"] == "cellpose"
-    reach, usual = ("cell_diameter_px", 2) if learned else ("cell_distance_px", 2)
-    middles = {"nucleus_diameter_px": typical, reach: section[reach] or usual * typical}
+    reach = "cell_diameter_px" if learned else "cell_distance_px"  # of null two diameters
+    middles = {"nucleus_diameter_px": typical, reach: section[reach] or 2 * typical}
     return {
         key: list(dict.fromkeys([section[key], *(round(f * middle, 1) for f in FACTORS)]))
         for key, middle in middles.items()

@@ -110,26 +110,29 @@ def of_tiles_of_plate(template, module):
     """Input function: the files of `template` for all tiles of a plate."""
     return lambda wildcards: [
         template.format(plate=wildcards.plate, well=well, tile=tile)
-        for well in SAMPLES[module].wells(wildcards.plate)
-        for tile in SAMPLES[module].tiles(wildcards.plate, well)
+        for well, tile in places_of_plate(module, wildcards.plate)
     ]
 
 
-def sample_tiles_of(module, plate, most=4):
-    """Wells and tiles of a sample of a plate's tiles, spread evenly over them."""
-    tiles = [
+def places_of_plate(module, plate):
+    """Wells and tiles of a plate."""
+    return [
         (well, tile)
         for well in SAMPLES[module].wells(plate)
         for tile in SAMPLES[module].tiles(plate, well)
     ]
-    return tiles[len(tiles) // (2 * most) :: -(-len(tiles) // most)]
 
 
-def of_sample_tiles(template, module):
+def sampled_places(module, plate, most=4):
+    """Wells and tiles of a sample of a plate's tiles."""
+    return sample_tiles(places_of_plate(module, plate), most, config["all"]["seed"])
+
+
+def of_sampled_places(template, module):
     """Input function: the files of `template` for a sample of a plate's tiles."""
     return lambda wildcards: [
         template.format(plate=wildcards.plate, well=well, tile=tile)
-        for well, tile in sample_tiles_of(module, wildcards.plate)
+        for well, tile in sampled_places(module, wildcards.plate)
     ]
 
 

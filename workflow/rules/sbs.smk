@@ -106,11 +106,13 @@ if SAMPLES["sbs"]:
 
         rule choose_spot_measure:
             input:
-                aligned=of_sample_tiles(SBS_OUTPUTS["align_sbs"][0], "sbs"),
-                alignment=of_sample_tiles(SBS_OUTPUTS["align_sbs"][1], "sbs"),
-                cells=of_sample_tiles(SBS_OUTPUTS["segment_sbs"][1], "sbs"),
+                aligned=of_sampled_places(SBS_OUTPUTS["align_sbs"][0], "sbs"),
+                alignment=of_sampled_places(SBS_OUTPUTS["align_sbs"][1], "sbs"),
+                cells=of_sampled_places(SBS_OUTPUTS["segment_sbs"][1], "sbs"),
                 ic_field=(
-                    of_sample_tiles(ic_field_sbs()[0], "sbs") if ic_field_sbs() else []
+                    of_sampled_places(ic_field_sbs()[0], "sbs")
+                    if ic_field_sbs()
+                    else []
                 ),
                 library=config["sbs"]["barcode_library_fp"],
             output:
@@ -126,7 +128,7 @@ if SAMPLES["sbs"]:
                 runtime=30,
             params:
                 sequencing=SEQUENCED,
-                places=lambda wildcards: sample_tiles_of("sbs", wildcards.plate),
+                places=lambda wildcards: sampled_places("sbs", wildcards.plate),
                 settings=DETECT_SPOTS_SETTINGS
                 | settings("sbs", "fdr")
                 | settings("all", "seed"),
